@@ -1,0 +1,91 @@
+"""Model: a folder that from_pretrained opens, plus metier.json, which says how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from metier.artifacts.files import atomic_write
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Model:
+    """A causal language model with its tokenizer, in a folder of safetensors."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """The model in a folder. Raises FileNotFoundError where there is no config.json."""
+        if not (Path(path) / "config.json").is_file():
+            raise FileNotFoundError(f"{path} holds no model: config.json is missing")
+        return cls(Path(path))
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, **facts: Any) -> Self:
+        """Stores a model with its tokenizer; `facts` go into metier.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        atomic_write(folder / "metier.json", json.dumps(facts, indent=1, default=str))
+        return cls(folder)
+
+    def load(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
+        """The model in evaluation mode, in `dtype` (None: as stored). Safetensors only, no remote code."""
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(
+            self.path, dtype=dtype if dtype is not None else "auto", use_safetensors=True, trust_remote_code=False
+        )
+        return model.eval()
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """metier.json, or {} for a model that metier did not store."""
+        file = self.path / "metier.json"
+        return json.loads(file.read_text()) if file.is_file() else {}  # type: ignore[no-any-return]
+
+    def fingerprint(self) -> str:
+        """A hash that changes when configuration, tokenizer or weights do: content of small files, size and first and last
+        mebibyte of large ones. It keys caches of what the model answered."""
+        digest = hashlib.sha256()
+        for file in sorted(self.path.iterdir()):
+            if file.suffix in {".json", ".safetensors", ".model", ".jinja", ".txt"} and file.name not in _NOT_THE_MODEL:
+                digest.update(f"{file.name} {file.stat().st_size} ".encode())
+                with file.open("rb") as content:
+                    digest.update(content.read(_EDGE))
+                    if file.stat().st_size > _EDGE:
+                        content.seek(max(_EDGE, file.stat().st_size - _EDGE))
+                        digest.update(content.read(_EDGE))
+        return digest.hexdigest()[:32]
+
+    def save(self, folder: Path) -> Self:
+        """Moves a model made in a stage's own folder to `folder`; links to the files of one that lives elsewhere."""
+        folder.mkdir(parents=True, exist_ok=True)
+        inside = folder.resolve() in self.path.resolve().parents
+        for file in sorted(self.path.iterdir()):
+            target = folder / file.name
+            if not file.is_file() or target.exists() or file.name in _NOT_THE_MODEL - {"metier.json"}:
+                continue
+            if inside:
+                shutil.move(file, target)
+            else:
+                target.symlink_to(file.resolve())
+        return type(self)(folder)
+
+
+_EDGE = 1 << 20
+_NOT_THE_MODEL = {"metier.json", "stage.json", "metrics.jsonl", "log.txt"}

@@ -1,0 +1,250 @@
+"""Tables that flow: Corpus, Examples, Items. Parquet on disk, a Daft DataFrame in the hand.
+
+Rows that a rule drops or that could not be read stay in the table until it is saved, marked in two nullable string columns:
+`drop_reason` (the rule's name) and `error` (why the row could not be read). `save` writes them apart and counts everything, so that
+no row is ever lost silently: in = kept + dropped + quarantined.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from metier.artifacts.files import atomic_write
+
+if TYPE_CHECKING:
+    import daft
+    import datasets
+    import pandas as pd
+    import pyarrow as pa
+
+MARKS = ("drop_reason", "error")
+ROWS_PER_FILE = 100_000
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """What became of every row: `total` = `kept` + sum of `dropped` + sum of `quarantined`. Counts by rule and by error."""
+
+    total: int
+    kept: int
+    dropped: dict[str, int] = field(default_factory=dict)
+    quarantined: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.total != self.kept + sum(self.dropped.values()) + sum(self.quarantined.values()):
+            raise ValueError(f"the counts of a funnel do not add up: {asdict(self)}")
+
+
+class Table:
+    """Rows with at least the columns in `required`, as a lazy Daft DataFrame."""
+
+    required: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, frame: daft.DataFrame, path: Path | None = None) -> None:
+        """`path`: the folder the rows are stored in, None for a table that is not stored yet."""
+        missing = [name for name in self.required if name not in frame.column_names]
+        if missing:
+            kind = type(self).__name__
+            raise ValueError(f"a {kind} needs the columns {list(self.required)}; {missing} are missing of {frame.column_names}")
+        self._frame, self.path = frame, path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """The table saved in a folder (or in one Parquet file); its dropped and quarantined rows are not part of it."""
+        import daft
+
+        path = Path(path)
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
+            raise FileNotFoundError(f"{path} holds no Parquet file")
+        return cls(daft.read_parquet([str(file) for file in files]), path)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Self:
+        """A table of rows in memory. `columns` names them for the case of no rows."""
+        import daft
+        import pyarrow as pa
+
+        rows = [dict(row) for row in rows]
+        if not rows:
+            names = columns or cls.required
+            return cls(daft.from_arrow(pa.table({name: pa.array([], pa.large_string()) for name in names})))
+        return cls(daft.from_arrow(pa.Table.from_pylist(rows)))
+
+    def frame(self) -> daft.DataFrame:
+        """All rows, marked ones included."""
+        return self._frame
+
+    def kept(self) -> daft.DataFrame:
+        """The rows that no rule dropped and that could be read, without the two marks."""
+        frame = self._frame
+        for mark in MARKS:
+            if mark in frame.column_names:
+                frame = frame.where(frame[mark].is_null())
+        return frame.exclude(*[mark for mark in MARKS if mark in frame.column_names])
+
+    def arrow(self) -> pa.Table:
+        """The kept rows in memory."""
+        return self.kept().to_arrow()
+
+    def dataset(self) -> datasets.Dataset:
+        """The kept rows as a Hugging Face dataset (needs the `hub` extra)."""
+        import datasets
+
+        return datasets.Dataset(self.arrow())
+
+    def pandas(self) -> pd.DataFrame:
+        """The kept rows as a pandas DataFrame (needs pandas)."""
+        return self.arrow().to_pandas()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The kept rows one by one, in order, without holding them all."""
+        for batch in self.kept().to_arrow_iter():
+            yield from batch.to_pylist()
+
+    def __len__(self) -> int:
+        """How many rows are kept."""
+        return self.kept().count_rows()
+
+    def funnel(self) -> Funnel:
+        """What became of every row; read from the folder when saved."""
+        if self.path is not None and (self.path / "funnel.json").is_file():
+            return Funnel(**json.loads((self.path / "funnel.json").read_text()))
+        frame = self._frame
+        marks = frame.select(*[mark for mark in MARKS if mark in frame.column_names]).to_pydict()
+        dropped: Counter[str] = Counter()
+        quarantined: Counter[str] = Counter()
+        total = kept = 0
+        count = frame.count_rows()
+        for drop_reason, error in zip(marks.get("drop_reason", [None] * count), marks.get("error", [None] * count), strict=True):
+            total += 1
+            if error is not None:
+                quarantined[_kind(error)] += 1
+            elif drop_reason is not None:
+                dropped[drop_reason] += 1
+            else:
+                kept += 1
+        return Funnel(total, kept, dict(dropped), dict(quarantined))
+
+    def save(self, folder: Path) -> Self:
+        """Writes kept rows to part-*.parquet, the others to dropped/ and quarantined/, the counts to funnel.json.
+
+        One streaming pass; returns the stored table. funnel.json comes last, so a folder with it is whole.
+        """
+        import pyarrow.compute as pc
+
+        folder.mkdir(parents=True, exist_ok=True)
+        kept, dropped, quarantined = (_Writer(folder / name) for name in ("", "dropped", "quarantined"))
+        drop_counts: Counter[str] = Counter()
+        error_counts: Counter[str] = Counter()
+        total = 0
+        schema = self._frame.schema().to_pyarrow_schema()
+        kept.declare(_without_marks(schema))
+        for batch in self._frame.to_arrow_iter():
+            total += batch.num_rows
+            if "error" in batch.schema.names:
+                bad = batch.filter(pc.is_valid(batch["error"]))
+                error_counts.update(_kind(error) for error in bad["error"].to_pylist())
+                quarantined.write(bad)
+                batch = batch.filter(pc.is_null(batch["error"]))
+            if "drop_reason" in batch.schema.names:
+                bad = batch.filter(pc.is_valid(batch["drop_reason"]))
+                drop_counts.update(bad["drop_reason"].to_pylist())
+                dropped.write(bad)
+                batch = batch.filter(pc.is_null(batch["drop_reason"]))
+            kept.write(batch.select([name for name in batch.schema.names if name not in MARKS]))
+        for writer in (kept, dropped, quarantined):
+            writer.close()
+        funnel = Funnel(total, kept.count, dict(drop_counts.most_common()), dict(error_counts.most_common()))
+        atomic_write(folder / "funnel.json", json.dumps(asdict(funnel), indent=1))
+        return type(self).open(folder)
+
+
+class Corpus(Table):
+    """Documents: id (unique), text, source (where the text comes from: a package, a site; losses are kept per source)."""
+
+    required = ("id", "text", "source")
+
+
+class Examples(Table):
+    """Training examples in TRL's columns: messages, or prompt and completion, or prompt, chosen and rejected."""
+
+    required = ()
+
+    def __init__(self, frame: daft.DataFrame, path: Path | None = None) -> None:
+        super().__init__(frame, path)
+        names = set(frame.column_names)
+        if not ("messages" in names or {"prompt", "completion"} <= names or {"prompt", "chosen", "rejected"} <= names):
+            raise ValueError(
+                "Examples need the columns messages, or prompt and completion, or prompt, chosen and rejected; "
+                f"these are {sorted(names)}"
+            )
+
+
+class Items(Table):
+    """Evaluation items. Of three kinds:
+
+    choice: `prompt`, `options` (list of strings), `gold` (index of the right option)
+    generate: `prompt`, `answer` (what the model's words must equal, once normalised)
+    text: `prompt` holds a text whose bits per byte are measured
+
+    id: unique; task: the group that one number is given for; role: acquired (from training documents), held_out (from documents
+    never trained on) or general (abilities to retain); chat: whether the prompt is a user's message for the chat template;
+    source: the document it comes from, or "".
+    """
+
+    required = ("id", "task", "role", "kind", "prompt", "options", "gold", "answer", "chat", "source")
+
+
+class _Writer:
+    """Parquet files of bounded size in one folder, made when the first row comes (or at `close` where a schema was declared)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._file, self._in_file, self._number = folder, None, 0, 0
+        self._schema: pa.Schema | None = None
+        self.count = 0
+
+    def declare(self, schema: pa.Schema) -> None:
+        self._schema = schema
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if batch.num_rows == 0:
+            return
+        if self._file is None:
+            self._begin(batch.schema)
+        self._file.write_batch(batch)
+        self.count += batch.num_rows
+        self._in_file += batch.num_rows
+        if self._in_file >= ROWS_PER_FILE:
+            self._end()
+
+    def close(self) -> None:
+        if self.count == 0 and self._schema is not None:
+            self._begin(self._schema)
+        self._end()
+
+    def _begin(self, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._file = pq.ParquetWriter(self._folder / f"part-{self._number:05d}.parquet", schema, compression="zstd")
+
+    def _end(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file, self._in_file, self._number = None, 0, self._number + 1
+
+
+def _without_marks(schema: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([column for column in schema if column.name not in MARKS])
+
+
+def _kind(error: str) -> str:  # errors are counted by what stands before the first colon: "broken JSON: line 3 ..."
+    return error.partition(":")[0]
