@@ -8,9 +8,10 @@ from metier.artifacts.files import atomic_folder, atomic_write
 from metier.artifacts.model import Model
 from metier.artifacts.report import Report
 from metier.artifacts.scores import Scores
-from metier.artifacts.table import Corpus, Examples, Funnel, Items, Table
+from metier.artifacts.table import Batch, Corpus, Examples, Funnel, Items, Table
 
 __all__ = [
+    "Batch",
     "Comparison",
     "Corpus",
     "Examples",

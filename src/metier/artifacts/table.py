@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from metier.artifacts.files import atomic_write
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
     import pyarrow as pa
+
+Batch: TypeAlias = dict[str, list[Any]]  # rows as columns: what a step takes and gives
 
 MARKS = ("drop_reason", "error")
 ROWS_PER_FILE = 100_000

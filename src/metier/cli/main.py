@@ -1,0 +1,84 @@
+"""The `metier` command. Each command is a file beside this one; heavy imports happen inside the commands, so that --help is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from metier import __version__
+from metier.cli import chat, doctor, evaluate, init, methods, prove, run
+
+app = typer.Typer(
+    name="metier",
+    help="Makes a specialist of a pretrained language model from a pile of documents, and proves that it is one.",
+    epilog="Begin with: metier run quickstart    Your own documents: metier init FOLDER, then metier run FOLDER.yaml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("init", epilog=init.EXAMPLES)(init.init)
+app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
+app.add_typer(methods.app, name="methods")
+app.command("prove", epilog=prove.EXAMPLES)(prove.prove)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"metier {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """What all commands share: nothing but --version."""
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 1 the run failed, 2 bad input, 130 interrupted."""
+    _quieten_libraries()
+    from metier.core.errors import InputError, RunError
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, and the same command goes on from there", 130)
+    except InputError as error:
+        _fail(str(error), 2)
+    except RunError as error:
+        _fail(str(error), 1)
+    except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        _fail(str(error), 2)
+    except BrokenPipeError:  # `metier methods | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(message: str, code: int) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text("metier: ", style="bold red") + Text(message))
+    sys.exit(code)
+
+
+def _quieten_libraries() -> None:
+    """One progress display, ours: the libraries' own bars and notices stay off unless the user has set them."""
+    for name, value in {
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "DAFT_PROGRESS_BAR": "0",
+        "DO_NOT_TRACK": "1",
+    }.items():
+        os.environ.setdefault(name, value)
