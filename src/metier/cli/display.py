@@ -91,6 +91,16 @@ class Display:
         del self._units[number]
 
 
+def show_warnings(console: Console) -> None:
+    """metier's own warnings appear above the progress display."""
+    import logging
+
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=console, level=logging.WARNING, show_time=False, show_path=False)
+    logging.getLogger("metier").addHandler(handler)
+
+
 def duration(seconds: float) -> str:
     """ "4.2 s", "3 min 20 s", "2 h 5 min"."""
     if seconds < 60:

@@ -40,7 +40,7 @@ def run(
     """Runs a recipe; what is done already is not done again, and what was interrupted goes on."""
     from rich.console import Console
 
-    from metier.cli.display import Display
+    from metier.cli.display import Display, show_warnings
     from metier.core import recipe as recipes
     from metier.core.plan import plan as make_plan
     from metier.core.run import run as run_plan
@@ -54,6 +54,7 @@ def run(
     _print_plan(console, plan)
     if dry_run:
         return
+    show_warnings(console)
     display = Display(console)
     with display, listening(display):
         folders = run_plan(plan, display)

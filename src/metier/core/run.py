@@ -161,9 +161,10 @@ def _remedy(error: OSError) -> str:
 
 @contextmanager
 def _log_to(file: Path) -> Iterator[None]:
-    """Everything logged inside the block goes to the stage's log."""
+    """What is logged inside the block goes to the stage's log: metier's own words, and warnings of others."""
     handler = logging.FileHandler(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda entry: entry.levelno >= logging.WARNING or entry.name.startswith("metier"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)

@@ -1,0 +1,12 @@
+"""Settings of the whole suite."""
+
+import os
+
+from hypothesis import settings
+
+# Machines here are slow and shared: no deadlines; derandomised, so that a failure is the same for everyone.
+settings.register_profile("metier", deadline=None, max_examples=40, derandomize=True, database=None)
+settings.load_profile("metier")
+
+for name, value in {"DAFT_PROGRESS_BAR": "0", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}.items():
+    os.environ.setdefault(name, value)
