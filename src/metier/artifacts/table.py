@@ -8,6 +8,7 @@ no row is ever lost silently: in = kept + dropped + quarantined.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
+
+# Read by Daft when it is imported, which happens below where a table is used: the library prints nothing and calls nobody.
+os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
 
 Batch: TypeAlias = dict[str, list[Any]]  # rows as columns: what a step takes and gives
 
@@ -68,15 +74,16 @@ class Table:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Self:
-        """A table of rows in memory. `columns` names them for the case of no rows."""
+        """A table of rows in memory, with every column that any row has (null where a row lacks it).
+
+        `columns` names them for the case of no rows; they are strings then, as is a column that holds nothing but null.
+        """
         import daft
         import pyarrow as pa
 
         rows = [dict(row) for row in rows]
-        if not rows:
-            names = columns or cls.required
-            return cls(daft.from_arrow(pa.table({name: pa.array([], pa.large_string()) for name in names})))
-        return cls(daft.from_arrow(pa.Table.from_pylist(rows)))
+        names = list(dict.fromkeys(name for row in rows for name in row)) or list(columns or cls.required)
+        return cls(daft.from_arrow(pa.table({name: _typed(pa.array([row.get(name) for row in rows])) for name in names})))
 
     def frame(self) -> daft.DataFrame:
         """All rows, marked ones included."""
@@ -111,27 +118,28 @@ class Table:
 
     def __len__(self) -> int:
         """How many rows are kept."""
-        return self.kept().count_rows()
+        return int(self.kept().count_rows())
 
     def funnel(self) -> Funnel:
         """What became of every row; read from the folder when saved."""
         if self.path is not None and (self.path / "funnel.json").is_file():
             return Funnel(**json.loads((self.path / "funnel.json").read_text()))
-        frame = self._frame
-        marks = frame.select(*[mark for mark in MARKS if mark in frame.column_names]).to_pydict()
+        marks = [mark for mark in MARKS if mark in self._frame.column_names]
+        if not marks:
+            return Funnel(len(self), len(self))
         dropped: Counter[str] = Counter()
         quarantined: Counter[str] = Counter()
         total = kept = 0
-        count = frame.count_rows()
-        for drop_reason, error in zip(marks.get("drop_reason", [None] * count), marks.get("error", [None] * count), strict=True):
-            total += 1
-            if error is not None:
-                quarantined[_kind(error)] += 1
-            elif drop_reason is not None:
-                dropped[drop_reason] += 1
-            else:
-                kept += 1
-        return Funnel(total, kept, dict(dropped), dict(quarantined))
+        for batch in self._frame.select(*marks).to_arrow_iter():
+            for row in batch.to_pylist():
+                total += 1
+                if row.get("error") is not None:
+                    quarantined[_kind(row["error"])] += 1
+                elif row.get("drop_reason") is not None:
+                    dropped[row["drop_reason"]] += 1
+                else:
+                    kept += 1
+        return Funnel(total, kept, dict(dropped.most_common()), dict(quarantined.most_common()))
 
     def save(self, folder: Path) -> Self:
         """Writes kept rows to part-*.parquet, the others to dropped/ and quarantined/, the counts to funnel.json.
@@ -207,7 +215,8 @@ class _Writer:
     """Parquet files of bounded size in one folder, made when the first row comes (or at `close` where a schema was declared)."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._file, self._in_file, self._number = folder, None, 0, 0
+        self._folder, self._in_file, self._number = folder, 0, 0
+        self._file: pq.ParquetWriter | None = None
         self._schema: pa.Schema | None = None
         self.count = 0
 
@@ -218,7 +227,7 @@ class _Writer:
         if batch.num_rows == 0:
             return
         if self._file is None:
-            self._begin(batch.schema)
+            self._file = self._begin(batch.schema)
         self._file.write_batch(batch)
         self.count += batch.num_rows
         self._in_file += batch.num_rows
@@ -227,19 +236,30 @@ class _Writer:
 
     def close(self) -> None:
         if self.count == 0 and self._schema is not None:
-            self._begin(self._schema)
+            self._file = self._begin(self._schema)
         self._end()
 
-    def _begin(self, schema: pa.Schema) -> None:
+    def _begin(self, schema: pa.Schema) -> pq.ParquetWriter:
         import pyarrow.parquet as pq
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._file = pq.ParquetWriter(self._folder / f"part-{self._number:05d}.parquet", schema, compression="zstd")
+        return pq.ParquetWriter(self._folder / f"part-{self._number:05d}.parquet", schema, compression="zstd")
 
     def _end(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file, self._in_file, self._number = None, 0, self._number + 1
+
+
+def _typed(array: pa.Array) -> pa.Array:
+    """The array as strings, or lists of strings, where nothing in it tells its type."""
+    import pyarrow as pa
+
+    if pa.types.is_null(array.type):
+        return array.cast(pa.large_string())
+    if pa.types.is_list(array.type) and pa.types.is_null(array.type.value_type):
+        return array.cast(pa.large_list(pa.large_string()))
+    return array
 
 
 def _without_marks(schema: pa.Schema) -> pa.Schema:

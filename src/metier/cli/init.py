@@ -1,0 +1,259 @@
+"""`metier init`: looks at a pile of documents and writes a commented recipe for it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from metier.cli.survey import Survey
+
+EXAMPLES = """Examples:
+
+* `metier init papers`
+* `metier init papers --output papers.yaml --model hf://Qwen/Qwen3-0.6B`
+* `metier init "texts/**/*.md"`
+* `metier init corpus.jsonl --force`
+"""
+
+LESSON = 150_000  # characters that two CPU cores learn twice in about four minutes
+TOKENS_A_MINUTE = 19_000  # of the default model's training on two CPU cores
+
+
+def init(
+    folder: Annotated[str, typer.Argument(help="A folder of documents; a file, a glob or a URL will do.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where the recipe goes; FOLDER.yaml here unless given.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option("--model", metavar="SOURCE", help="The model to begin with.")] = "smollm2",
+    force: Annotated[bool, typer.Option("--force", help="Replace the recipe if there is one.")] = False,
+) -> None:
+    """Looks at a folder of documents and writes a recipe for it, with the reasons in its comments."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from metier.artifacts.files import atomic_write
+    from metier.cli.survey import survey
+    from metier.core.errors import InputError
+    from metier.models.source import parse
+
+    parse(model)
+    name = recipe_name(folder)
+    file = output if output is not None else Path(f"{name}.yaml")
+    if file.exists() and not force:
+        raise InputError(f"{file} exists: choose another name with --output, or replace it with --force")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{file.absolute().parent} is no folder: make it, or choose another --output")
+    console = Console(soft_wrap=True)
+    with console.status(f"looking at {folder}"):
+        seen = survey(folder)
+        text = recipe(name if output is None else recipe_name(output.stem), seen, model, gpu=_has_gpu())
+    atomic_write(file, text)
+    for line in _facts(seen):
+        console.print(Text(line))
+    for line in _warnings(seen):
+        console.print(Text.assemble(("note: ", "bold yellow"), line))
+    console.print(Text.assemble("wrote ", (str(file), "bold cyan"), f"; look through it, then: metier run {file}"))
+
+
+def recipe_name(source: str) -> str:
+    """A recipe's name from what was named: the last part without wildcards and extensions."""
+    parts = [part for part in PurePosixPath(source.partition("://")[2] or source).parts if not re.search(r"[*?\[]", part)]
+    last = parts[-1] if parts else ""
+    if last in ("", ".", "..", "/", "~"):
+        last = Path(source).expanduser().resolve().name if "://" not in source else ""
+    slug = re.sub(r"[^\w-]+", "-", re.sub(r"(\.\w{1,8}){1,2}$", "", last) or last).strip("-")
+    return slug or "specialist"
+
+
+def recipe(name: str, seen: Survey, model: str, *, gpu: bool) -> str:
+    """The recipe's text for documents that were looked at."""
+    by, by_reason = _grouping(seen)
+    lesson, epochs, lesson_reason = _budget(seen, gpu)
+    source = (
+        f"{{use: data.read, source: {_quoted(seen.source)}"
+        + (f", text_column: {_quoted(seen.text_column)}" if seen.text_column not in (None, "text") else "")
+        + "}"
+    )
+    training = "$lesson" if lesson is not None else "$parts.train"
+    lines = [
+        f"# A specialist for {seen.source}, written by `metier init` from what it saw there. Each stage is a call: `use` names a method,",
+        "# the rest are its arguments, $stage is the result of an earlier stage. `metier methods show NAME` explains a method and its settings.",
+        f"name: {name}",
+        f"description: {_quoted(f'{model} learns {seen.source}')}",
+        "seed: 0",
+        "stages:",
+        "  # What we begin with.",
+        f"  base: {{use: models.load, source: {_quoted(model)}}}",
+        "",
+        *_comment(*_facts(seen), *_warnings(seen)),
+        f"  docs: {source}",
+        "",
+        *_comment(f"Copies out ({_copies(seen)}), then texts with too little to learn from."),
+        "  unique: {use: curate.duplicates, corpus: $docs}",
+        "  clean: {use: curate.quality, corpus: $unique}",
+        "",
+        *_comment(f"A part is held out, never trained on, for the examination. {by_reason}"),
+        f"  parts: {{use: data.split, corpus: $clean, by: {by or 'null'}, held_out: {_held_out(seen)}}}",
+        "",
+        *_comment(lesson_reason),
+        *(
+            [f"  lesson: {{use: data.sample, corpus: $parts.train, by: {by or 'null'}, characters: {_short(lesson)}}}"]
+            if lesson is not None
+            else []
+        ),
+        f"  expert: {{use: pretrain.continued, model: $base, corpus: {training}, epochs: {epochs}}}",
+        "",
+        *_comment(
+            "The examination: questions made from the documents without any model (from those trained on, for knowledge acquired, and from",
+            "those held out, for generalisation), texts never seen, and general abilities that must not be lost.",
+        ),
+        f"  questions: {{use: evaluate.corpus_questions, train: {training}, held_out: $parts.held_out}}",
+        "  unseen: {use: evaluate.held_out_text, corpus: $parts.held_out}",
+        "  general: {use: evaluate.general_probes}",
+        "  versus: {use: evaluate.head_to_head, candidate: $expert, base: $base, items: [$questions, $unseen, $general]}",
+        "",
+        "  report: {use: report.page, of: [$versus]}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(seen: Survey) -> list[str]:
+    formats = ", ".join(f"{count:,} {kind}" for kind, count in seen.files.most_common())
+    about = "" if seen.looked_at == seen.files.total() else f"; {seen.looked_at} files were looked at"
+    lines = [
+        f"{formats} {'file' if seen.files.total() == 1 else 'files'}: about {seen.documents:,.0f} documents of {seen.shortest:,} to "
+        f"{seen.longest:,} characters, {_short(seen.characters)} characters or {_short(seen.tokens)} tokens in all{about}."
+    ]
+    if seen.text_column is not None:
+        columns = ", ".join(f"{name} ({mean:,.0f} characters on average)" for name, mean in seen.columns.items())
+        lines.append(f"The text of rows is taken from the column with the most of it; those with text: {columns}.")
+    return lines
+
+
+def _warnings(seen: Survey) -> list[str]:
+    lines = []
+    if seen.columnless:
+        lines.append(
+            f"{len(seen.columnless)} of the files of rows lack the column {seen.text_column!r}, such as {seen.columnless[0]}: they will be put apart."
+        )
+    if seen.unreadable:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in seen.unreadable.most_common(4))
+        lines.append(f"Files that can't be read will be put apart and counted: {reasons}.")
+    if seen.documents < 10:
+        lines.append(
+            f"About {max(1, round(seen.documents))} documents are too few to hold some out and show anything: a hundred and more is a beginning."
+        )
+    return lines
+
+
+def _copies(seen: Survey) -> str:
+    if seen.copies == 0:
+        return f"no exact ones among the {seen.sampled:,} documents looked at; near ones are found too"
+    return f"{seen.copies:,} of the {seen.sampled:,} documents looked at are exact copies of another: expect to lose some"
+
+
+def _grouping(seen: Survey) -> tuple[str | None, str]:
+    """The column to split by, and why: groups keep texts of one kind together, if there are enough and none is most of it."""
+    count = len(seen.groups)
+    largest, size = seen.groups.most_common(1)[0]
+    share = size / max(1, seen.groups.total())
+    if count >= 5 and share <= 0.4:
+        return (
+            "source",
+            f"There are {count:,} groups (subfolders, files of rows, or the rows' own source), so whole groups are, and no text has a sibling in training.",
+        )
+    if count == 1:
+        return (
+            None,
+            "All documents are of one group, so single documents are; data.split sees to it that they have no twin in training.",
+        )
+    return (
+        None,
+        f"By document: of {count} groups the largest ({largest}) holds {share:.0%}, so that whole groups would split unevenly.",
+    )
+
+
+def _held_out(seen: Survey) -> float:
+    """A tenth, more of a small corpus: its held-out part must still give an interval."""
+    return 0.1 if seen.characters > 1_000_000 else 0.15 if seen.characters > 200_000 else 0.2
+
+
+def _budget(seen: Survey, gpu: bool) -> tuple[int | None, int, str]:
+    """Characters of the lesson (None: everything), epochs, and why."""
+    train = seen.characters * (1 - _held_out(seen))
+    if gpu:
+        epochs = 1 if train > 20_000_000 else 2 if train > 1_000_000 else 3
+        return (
+            None,
+            epochs,
+            f"All of it is learnt, {_epochs(epochs)}: about {_short(train / 4 * epochs)} tokens. This machine has a GPU; on a CPU, put a `data.sample` before.",
+        )
+    if train > 1.5 * LESSON:
+        minutes = 2 * LESSON / 4 / TOKENS_A_MINUTE
+        return (
+            LESSON,
+            2,
+            (
+                f"Only a sample is learnt, twice: {_short(2 * LESSON / 4)} tokens, about {minutes:.0f} minutes for the default model on two CPU cores, of "
+                f"{_short(train / 4)} tokens there are. Raise `characters` with your patience; on a GPU, drop `lesson` and train on $parts.train."
+            ),
+        )
+    epochs = 2 if train > 0.75 * LESSON else 3 if train > 0.3 * LESSON else 4
+    minutes = epochs * train / 4 / TOKENS_A_MINUTE
+    return (
+        None,
+        epochs,
+        (
+            f"All of it is learnt, {_epochs(epochs)}: about {_short(epochs * train / 4)} tokens, {max(1, minutes):.0f} min for the default model on two CPU "
+            "cores. Little text may be read a few times before that harms."
+        ),
+    )
+
+
+def _epochs(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _short(count: float) -> str:
+    """ "940", "150k", "2.3M": also read back by recipes."""
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.{1 if count < 10 * scale else 0}f}".removesuffix(".0") + unit
+    return f"{count:.0f}"
+
+
+def _comment(*sentences: str) -> list[str]:
+    """The sentences as comment lines of a stage, wrapped."""
+    import textwrap
+
+    text = " ".join(" ".join(sentences).split())
+    return textwrap.wrap(
+        text, 128, initial_indent="  # ", subsequent_indent="  # ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _quoted(text: str | None) -> str:
+    """A text as YAML, quoted where it must be, and not mistaken for a reference."""
+    import json
+
+    text = f"${text}" if text is not None and text.startswith("$") else text
+    if (
+        text is not None
+        and re.fullmatch(r"[A-Za-z][\w./-]*", text)
+        and text.lower() not in ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+    ):
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
