@@ -83,7 +83,7 @@ def recipe(name: str, seen: Survey, model: str, *, gpu: bool) -> str:
     )
     training = "$lesson" if lesson is not None else "$parts.train"
     lines = [
-        f"# A specialist for {seen.source}, written by `metier init` from what it saw there. Each stage is a call: `use` names a method,",
+        f"# A specialist for {_printable(seen.source)}, written by `metier init` from what it saw there. Each stage is a call: `use` names a method,",
         "# the rest are its arguments, $stage is the result of an earlier stage. `metier methods show NAME` explains a method and its settings.",
         f"name: {name}",
         f"description: {_quoted(f'{model} learns {seen.source}')}",
@@ -233,7 +233,7 @@ def _comment(*sentences: str) -> list[str]:
     """The sentences as comment lines of a stage, wrapped."""
     import textwrap
 
-    text = " ".join(" ".join(sentences).split())
+    text = _printable(" ".join(" ".join(sentences).split()))
     return textwrap.wrap(
         text, 128, initial_indent="  # ", subsequent_indent="  # ", break_long_words=False, break_on_hyphens=False
     )
@@ -250,7 +250,12 @@ def _quoted(text: str | None) -> str:
         and text.lower() not in ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
     ):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in quoted)
+
+
+def _printable(text: str) -> str:  # names may hold line ends and worse, which would end a comment
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _has_gpu() -> bool:

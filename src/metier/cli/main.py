@@ -28,6 +28,8 @@ app.add_typer(methods.app, name="methods")
 app.command("prove", epilog=prove.EXAMPLES)(prove.prove)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
+_INTERRUPTED = 130
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -51,17 +53,18 @@ def main() -> None:
 
     try:
         app()
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, and the same command goes on from there", 130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer has turned Ctrl-C into this, without a word
+            _fail("interrupted; what was finished is kept, and the same command goes on from there", _INTERRUPTED)
+        raise
     except InputError as error:
         _fail(str(error), 2)
     except RunError as error:
         _fail(str(error), 1)
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         _fail(str(error), 2)
-    except BrokenPipeError:  # `metier methods | head`
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:  # no network, no space left: not what was asked is wrong, but what is needed for it
+        _fail(str(error), 1)
 
 
 def _fail(message: str, code: int) -> None:

@@ -38,7 +38,9 @@ def list_(json_: Json = False) -> None:
     for description in found:
         evidence = _evidence(description.name)
         verdict = evidence["verdict"] if evidence is not None else "-"
-        table.add_row(Text(description.name, style="cyan"), description.kind, Text(verdict, style=_STYLES[verdict]), description.claim)
+        table.add_row(
+            Text(description.name, style="cyan"), description.kind, Text(verdict, style=_STYLES[verdict]), description.claim
+        )
     Console().print(table)
 
 
@@ -110,5 +112,7 @@ def _evidence_line(name: str) -> str:
     found = evidence.stored(name)
     if found is None:
         return f"evidence: none stored; `metier prove {name}` makes it if there is a proof"
-    effect = f"{found.effect:.3g}" + (f" [{found.interval[0]:.3g}, {found.interval[1]:.3g}]" if found.interval is not None else "")
+    effect = f"{found.effect:.3g}" + (
+        f" [{found.interval[0]:.3g}, {found.interval[1]:.3g}]" if found.interval is not None else ""
+    )
     return f"evidence: {found.verdict}, {found.metric} {effect}, {found.seconds:.0f} s, {found.made}"

@@ -20,7 +20,12 @@ def prove(
     quick: Annotated[bool, typer.Option("--quick", help="The small version, which ends in 20 s and is not stored.")] = False,
     into: Annotated[
         Path | None,
-        typer.Option("--into", metavar="FOLDER", help="Where NAME.json goes; the results that metier shows unless given.", show_default=False),
+        typer.Option(
+            "--into",
+            metavar="FOLDER",
+            help="Where NAME.json goes; the results that metier shows unless given.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Proves a method's claim against its own baseline; any verdict is a result (exit code 0), a failure to run is not."""
@@ -42,7 +47,9 @@ def prove(
     if found.interval is not None:
         low, high = found.interval
         console.print(
-            Text(f"effect: {found.effect:+.4g} [{low:+.4g}, {high:+.4g}] {found.metric} ({found.better} is better), {len(found.seeds)} seeds")
+            Text(
+                f"effect: {found.effect:+.4g} [{low:+.4g}, {high:+.4g}] {found.metric} ({found.better} is better), {len(found.seeds)} seeds"
+            )
         )
     if found.checks:
         table = Table(box=None, pad_edge=False)

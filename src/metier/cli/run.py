@@ -24,7 +24,8 @@ EXAMPLES = """Examples:
 def run(
     recipe: Annotated[str, typer.Argument(help="A recipe: a YAML file, or the name of a packaged one (quickstart).")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the recipe; may stand several times.")
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the recipe; may stand several times."),
     ] = None,
     into: Annotated[
         Path | None, typer.Option("--into", metavar="FOLDER", help="The run folder; runs/NAME unless given.", show_default=False)
@@ -33,7 +34,8 @@ def run(
         str | None, typer.Option("--from", metavar="STAGE", help="Do this stage again, and all that builds on it.")
     ] = None,
     force: Annotated[
-        list[str] | None, typer.Option("--force", metavar="STAGE", help="Do this stage again, and only this one; may stand several times.")
+        list[str] | None,
+        typer.Option("--force", metavar="STAGE", help="Do this stage again, and only this one; may stand several times."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe, print the plan, run nothing.")] = False,
 ) -> None:

@@ -72,7 +72,7 @@ def download(name: str, revision: str | None = None, folder: Path | None = None)
     from huggingface_hub.errors import HfHubHTTPError
 
     commit = latest_revision(name, revision)
-    errors = (HfHubHTTPError, *_network_errors())
+    errors: tuple[type[BaseException], ...] = (HfHubHTTPError, *_network_errors())
     try:
         path = snapshot_download(
             name,

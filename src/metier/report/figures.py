@@ -24,11 +24,11 @@ def compact(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """0.04 s, 3.1 s, 42 s, 4 min 12 s, 1 h 5 min, 2 d 3 h."""
+    """0.04 s, 3.0 s, 42 s, 4 min 12 s, 1 h 5 min, 2 d 3 h."""
     if not math.isfinite(seconds):
         return NONE
     if seconds < 9.95:
-        return f"{seconds:.2g} s" if seconds >= 0.01 else "under 0.01 s"
+        return f"{seconds:.1f} s" if seconds >= 0.95 else f"{seconds:.2f} s" if seconds >= 0.005 else "under 0.01 s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -46,7 +46,11 @@ def size(num_bytes: float) -> str:
         return NONE
     for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
         if num_bytes >= 1024**power:
-            return f"{num_bytes / 1024**power:.2g} {unit}" if num_bytes < 10 * 1024**power else f"{num_bytes / 1024**power:,.0f} {unit}"
+            return (
+                f"{num_bytes / 1024**power:.2g} {unit}"
+                if num_bytes < 10 * 1024**power
+                else f"{num_bytes / 1024**power:,.0f} {unit}"
+            )
     return f"{num_bytes:.0f} bytes"
 
 
@@ -74,8 +78,8 @@ def p_value(p: float) -> str:
 class Tick:
     """`at`: percent of the axis, from its start."""
 
-    at: float
     label: str
+    at: float
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,23 @@ class Axis:
         """Where a number stands, in percent, rounded to a hundredth; beyond the ends for a number outside."""
         return round(100 * (number - self.low) / (self.high - self.low), 2)
 
-    def ticks(self, about: int = 5) -> list[tuple[float, float]]:
+    def places(self, about: int = 5) -> list[tuple[float, float]]:
         """(number, place in percent) of about so many round numbers."""
         raw = (self.high - self.low) / about
         power = 10.0 ** math.floor(math.log10(raw))
         step = min((factor * power for factor in (1, 2, 2.5, 5, 10)), key=lambda step: abs(math.log(step / raw)))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [(round(index * step, 12), self.at(index * step)) for index in range(first, last + 1)]
+        return [(index * step, self.at(index * step)) for index in range(first, last + 1)]
 
-
-def plain(number: float) -> str:
-    """A round number of an axis, with the digits it needs and no more."""
-    return _signed(f"{number:.6g}")
+    def ticks(self, about: int = 5, *, unit: float = 1, signed: bool = False, suffix: str = "") -> list[Tick]:
+        """About so many round numbers, times `unit`, all written with as many decimals as the one that needs most."""
+        places = [(unit * number, at) for number, at in self.places(about)]
+        written = [f"{number:.6g}" for number, _ in places]
+        if any("e" in text for text in written):  # too large or too small for decimals
+            return [Tick(_signed(text) + suffix, at) for text, (_, at) in zip(written, places, strict=True)]
+        decimals = max((len(text.partition(".")[2]) for text in written), default=0)
+        sign = "+" if signed else ""
+        return [Tick("0" if abs(n) < 1e-12 and signed else _signed(f"{n:{sign}.{decimals}f}") + suffix, at) for n, at in places]
 
 
 def _signed(text: str) -> str:

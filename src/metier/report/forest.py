@@ -10,6 +10,8 @@ from metier.artifacts import Comparison
 from metier.report import figures
 from metier.report.figures import Axis, Tick
 
+NBSP = "\N{NO-BREAK SPACE}"
+
 ROLES = {
     "acquired": ("On its documents", "Questions from documents it was trained on: what it learnt."),
     "held_out": ("On documents held out", "Texts and questions from documents never trained on: whether it generalises."),
@@ -61,6 +63,7 @@ class Block:
     """Rows of one role and one metric, which share two axes: of the values, and of the differences with its zero."""
 
     metric: str
+    unit: str
     turned: bool
     rows: list[Row]
     value_ticks: list[Tick]
@@ -103,9 +106,7 @@ def groups(comparisons: Sequence[Comparison]) -> list[Group]:
         mine = [one for one in comparisons if one.role == role]
         if not mine:
             continue
-        blocks = [
-            _block([one for one in mine if _kind(one) == key], *axes[key]) for key in {_kind(one): None for one in mine}
-        ]
+        blocks = [_block([one for one in mine if _kind(one) == key], *axes[key]) for key in {_kind(one): None for one in mine}]
         counts = {outcome: sum(one.outcome == outcome for one in mine) for outcome in ("better", "tie", "worse")}
         title, meaning = ROLES.get(role, (role, ""))
         found.append(Group(role, title, meaning, blocks, counts))
@@ -119,9 +120,14 @@ def retention(comparisons: Sequence[Comparison]) -> Retention:
         return Retention("unknown", "General abilities were not measured, so nothing is known of what the training cost.", [])
     fell = [one for one in general if one.outcome == "worse"]
     if not fell:
-        return Retention("kept", f"Retained: {_of(len(general))} fell beyond {_its(len(general))} interval.", [])
+        which = (
+            "the one general ability measured did not fall"
+            if len(general) == 1
+            else f"none of {len(general)} general abilities fell"
+        )
+        return Retention("kept", f"Retained: {which} beyond its interval.", [])
     told = [
-        f"{readable(one.task)} {figures.difference(one.difference, one.metric)}, interval {_interval(one.low, one.high, one.metric)}"
+        f"{readable(one.task)} {figures.difference(one.difference, one.metric)} [{_interval(one.low, one.high, one.metric)}]"
         for one in fell
     ]
     return Retention("fell", f"Lost: {len(fell)} of {len(general)} general abilities fell beyond the interval.", told)
@@ -130,14 +136,6 @@ def retention(comparisons: Sequence[Comparison]) -> Retention:
 def readable(task: str) -> str:
     """A task's name with spaces for underscores."""
     return task.replace("_", " ").strip() or task
-
-
-def _of(number: int) -> str:
-    return "the one general ability measured did not" if number == 1 else f"none of {number} general abilities"
-
-
-def _its(number: int) -> str:
-    return "its"
 
 
 def _kind(comparison: Comparison) -> tuple[str, str]:
@@ -166,12 +164,43 @@ def _candidate(one: Comparison) -> tuple[float, float, float]:
 
 def _block(comparisons: Sequence[Comparison], values: Axis, gains: Axis) -> Block:
     metric, better = _kind(comparisons[0])
-    sign = 1 if better == "higher" else -1
-    share = metric in figures.SHARES
-    gain_ticks = [
-        Tick(at, figures.difference(sign * number, "").replace("+0.000", "0") if False else _gain_label(sign * number, share))
-        for number, at in gains.ticks()
-    ]
-    value_ticks = [Tick(at, f"{100 * number:.0f}%" if share else figures.plain(number)) for number, at in values.ticks(4)]
+    sign, share = (1 if better == "higher" else -1), metric in figures.SHARES
+    gain_ticks = gains.ticks(unit=sign * (100 if share else 1), signed=True)
+    value_ticks = values.ticks(4, unit=100 if share else 1, suffix="%" if share else "")
     rows = [_row(one, values, gains) for one in comparisons]
-    return Block(metric, better == "lower", rows, value_ticks, gain_ticks, gains.at(0))
+    return Block(metric, "points" if share else metric, better == "lower", rows, value_ticks, gain_ticks, gains.at(0))
+
+
+def _row(one: Comparison, values: Axis, gains: Axis) -> Row:
+    return Row(
+        comparison=one,
+        name=readable(one.task),
+        gain=_mark(gains, *_gain(one)),
+        base=_mark(values, *_base(one)),
+        candidate=_mark(values, *_candidate(one)),
+        chance=values.at(one.chance) if one.chance is not None else None,
+        outcome=one.outcome,
+        difference=figures.difference(one.difference, one.metric),
+        interval=_interval(one.low, one.high, one.metric),
+        base_value=figures.value(one.base, one.metric),
+        base_interval=_range(one.base_low, one.base_high, one.metric),
+        candidate_value=figures.value(one.candidate, one.metric),
+        candidate_interval=_range(one.candidate_low, one.candidate_high, one.metric),
+        chance_value=figures.value(one.chance, one.metric).replace(".0%", "%") if one.chance is not None else None,
+        p=figures.p_value(one.p),
+        p_holm=figures.p_value(one.p_holm),
+    )
+
+
+def _mark(axis: Axis, low: float, middle: float, high: float) -> Mark | None:
+    if not all(math.isfinite(number) for number in (low, middle, high)):
+        return None
+    return Mark(axis.at(middle), axis.at(low), axis.at(high))
+
+
+def _interval(low: float, high: float, metric: str) -> str:  # of a difference: signed, the unit said elsewhere
+    return f"{figures.difference(low, metric).split(NBSP)[0]} to {figures.difference(high, metric).split(NBSP)[0]}"
+
+
+def _range(low: float, high: float, metric: str) -> str:  # of a value
+    return f"{figures.value(low, metric).removesuffix('%')} to {figures.value(high, metric)}"

@@ -35,6 +35,7 @@ _GONE = frozenset(
         "audio",
         "video",
         "head",
+        "title",
     ]
 )
 _FRAME = frozenset(["header", "aside"])  # a site's around the main part, an article's own inside it

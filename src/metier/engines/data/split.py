@@ -34,7 +34,7 @@ def split(corpus: Corpus, *, held_out: float = 0.1, by: str | None = "source", s
 
     A held-out text of which four fifths of the word 5-grams stand in one training text (or that differs from one only in a title line)
     stays in the held-out part, marked "twin in training". Rows marked before (dropped, unreadable) go to `train`, with their marks.
-    Groups are drawn by a hash of seed and name, so that more documents in one group move no other. held_out=0 holds out nothing.
+    Groups are drawn by a hash of seed and name. held_out=0 holds out nothing.
     Raises ValueError for a corpus too small to split, for a single group, and where every held-out text has a twin.
     Settings:
         held_out: share of the characters to hold out, 0 up to but not including 1
@@ -45,9 +45,10 @@ def split(corpus: Corpus, *, held_out: float = 0.1, by: str | None = "source", s
             f"held_out={held_out} is no share to hold out: give a number from 0 up to, not including, 1, such as 0.1"
         )
     names, sizes, documents = _groups(corpus, by)
-    chosen = _chosen(names, sizes, held_out, seed) if held_out > 0 else set()
+    chosen: set[str] = set()
     if held_out > 0:
-        _check(names, chosen, held_out, by)
+        _check(names, held_out, by)
+        chosen = _chosen(names, sizes, held_out, seed)
         share = sum(size for name, size in zip(names, sizes, strict=True) if name in chosen) / max(1, sum(sizes))
         if abs(share - held_out) > 0.5 * held_out:
             logger.warning("held_out=%g could be met only as %.3f: the groups of %r are too large", held_out, share, by)
@@ -59,7 +60,7 @@ def split(corpus: Corpus, *, held_out: float = 0.1, by: str | None = "source", s
             f"each of the {len(held)} held-out documents has a twin in training: run curate.duplicates before data.split"
         )
     marked = map_step(corpus, partial(mark_side, held=held, keep_held=True, twins=twins))
-    return Split(_side(train), _side(marked))
+    return Split(_side(train, unread=True), _side(marked, unread=False))
 
 
 def mark_side(batch: Batch, *, held: set[str], keep_held: bool, twins: set[str] | frozenset[str] = frozenset()) -> Batch:
@@ -70,9 +71,10 @@ def mark_side(batch: Batch, *, held: set[str], keep_held: bool, twins: set[str] 
     return {"_here": here, "drop_reason": reasons}
 
 
-def _side(corpus: Corpus) -> Corpus:
+def _side(corpus: Corpus, unread: bool) -> Corpus:
+    """The rows of this side; `unread`: whether those that a step doesn't see, since they could not be read, are among them."""
     frame = corpus.frame()
-    return Corpus(frame.where(frame["_here"]).exclude("_here"))
+    return Corpus(frame.where(frame["_here"].fill_null(unread)).exclude("_here"))
 
 
 def _groups(corpus: Corpus, by: str | None) -> tuple[list[str], list[int], dict[str, str]]:
@@ -89,23 +91,27 @@ def _groups(corpus: Corpus, by: str | None) -> tuple[list[str], list[int], dict[
 
 
 def _chosen(names: list[str], sizes: list[int], share: float, seed: int) -> set[str]:
-    """Groups in an order drawn by hash, each taken that brings the sum nearer to the wanted one; at least one, and never all."""
+    """Groups in an order drawn by hash, each taken that still fits, and one more where that is nearer; at least one, and never all."""
     target = share * sum(sizes)
     order = sorted(zip(names, sizes, strict=True), key=lambda group: _draw(seed, group[0]))
     chosen: set[str] = set()
     total = 0
     for name, size in order:
-        if abs(total + size - target) < abs(total - target) and len(chosen) < len(order) - 1:
+        if total + size <= target and len(chosen) < len(order) - 1:
             chosen.add(name)
             total += size
-    return chosen or ({min(order, key=lambda group: group[1])[0]} if len(order) > 1 else set())
+    left = [group for group in order if group[0] not in chosen]
+    name, size = min(left, key=lambda group: abs(total + group[1] - target))
+    if len(left) > 1 and (not chosen or abs(total + size - target) < abs(total - target)):
+        chosen.add(name)
+    return chosen
 
 
 def _draw(seed: int, name: str) -> bytes:
     return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).digest()
 
 
-def _check(names: list[str], chosen: set[str], held_out: float, by: str | None) -> None:
+def _check(names: list[str], held_out: float, by: str | None) -> None:
     if not names:
         raise ValueError("the corpus holds no document: there is nothing to split")
     if len(names) == 1 and by is None:
@@ -114,7 +120,6 @@ def _check(names: list[str], chosen: set[str], held_out: float, by: str | None) 
         raise ValueError(
             f"all documents have the same {by!r}, {names[0]!r}, so none can be held out: set by: null to split by document"
         )
-    assert chosen
 
 
 def _twins(corpus: Corpus, held: set[str], seed: int) -> set[str]:

@@ -140,6 +140,8 @@ class _Walk:
     def _inspected(self, public: str, members: dict[str, object], origin: str) -> Iterator[Row]:
         """Documents of the public objects of an imported module that are its own."""
         for name, value in sorted(members.items()):
+            if origin == "sys":  # its hooks may have been replaced, by a notebook or a test runner; it keeps the originals
+                value = members.get(f"__{name}__", value)
             home = getattr(value, "__module__", None)
             foreign = (
                 isinstance(home, str) and home not in (public, origin, "builtins") and _is_public(home) and home not in _INNER

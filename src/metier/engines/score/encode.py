@@ -28,7 +28,9 @@ def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)
-    raise ValueError("the tokenizer has neither a BOS nor an EOS token to stand for an empty context: set one of them and save it")
+    raise ValueError(
+        "the tokenizer has neither a BOS nor an EOS token to stand for an empty context: set one of them and save it"
+    )
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, context: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -40,21 +42,17 @@ def encode_pair(tokenizer: PreTrainedTokenizerBase, context: str, continuation: 
     stripped = context.rstrip()
     continuation = context[len(stripped) :] + continuation
     if not stripped:
-        return _after_prefix(prefix_token(tokenizer), _encode(tokenizer, continuation, special=False))
-    context_ids = _encode(tokenizer, stripped)
-    continuation_ids = _encode(tokenizer, stripped + continuation)[len(context_ids) :]
-    return context_ids, continuation_ids or _encode(tokenizer, continuation, special=False)
+        return _after_prefix(prefix_token(tokenizer), encode_text(tokenizer, continuation, special=False))
+    context_ids = encode_text(tokenizer, stripped)
+    continuation_ids = encode_text(tokenizer, stripped + continuation)[len(context_ids) :]
+    return context_ids, continuation_ids or encode_text(tokenizer, continuation, special=False)
 
 
-def pair_piece(
-    tokenizer: PreTrainedTokenizerBase, index: int, context: str, continuation: str, window: int
-) -> Piece:
+def pair_piece(tokenizer: PreTrainedTokenizerBase, index: int, context: str, continuation: str, window: int) -> Piece:
     """The piece of a (context, continuation) request; a context too long loses tokens on its left.
 
-    Raises ValueError for an empty continuation, or one longer than the window.
+    Raises ValueError for a continuation longer than the window.
     """
-    if not continuation:
-        raise ValueError(f"request {index}: the continuation is empty, so there is nothing to score (context {context[-60:]!r})")
     context_ids, continuation_ids = encode_pair(tokenizer, context, continuation)
     if len(continuation_ids) > window:
         raise ValueError(
@@ -71,7 +69,7 @@ def text_pieces(tokenizer: PreTrainedTokenizerBase, index: int, text: str, windo
     The last window reaches back over tokens already scored as far as the window allows, as context. Special tokens that the
     tokenizer would add are no part of the text.
     """
-    ids = [prefix_token(tokenizer), *_encode(tokenizer, text, special=False)]
+    ids = [prefix_token(tokenizer), *encode_text(tokenizer, text, special=False)]
     for start in range(0, len(ids) - 1, window):
         end = min(start + window, len(ids) - 1)
         yield Piece(index, tuple(ids[max(0, end - window) : end]), tuple(ids[start + 1 : end + 1]))
@@ -81,9 +79,11 @@ def _after_prefix(prefix: int, ids: list[int]) -> tuple[list[int], list[int]]:
     return (ids[:1], ids[1:]) if len(ids) > 1 and ids[0] == prefix else ([prefix], ids)
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str, special: bool = True) -> list[int]:
-    # A text that already begins with BOS gets no second one.
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str, special: bool = True) -> list[int]:
+    """Token ids of a text, with the special tokens that the tokenizer adds by itself unless `special` is False.
+
+    A text that already begins with BOS gets no second one. Texts longer than the window come back whole.
+    """
     bos = tokenizer.bos_token
     add = special and not (bos is not None and text.startswith(bos))
-    # verbose=False: texts longer than the window are meant here, and cut below
     return list(tokenizer(text, add_special_tokens=add, verbose=False)["input_ids"])

@@ -90,9 +90,7 @@ class Forward:
         kinds = set(getattr(config, "layer_types", None) or ())
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
         if window is not None and (not kinds or _SLIDING in kinds):
-            keys_BK = torch.cat(
-                [torch.arange(num_prefix, device=ends_BT.device).expand(len(ends_BT), -1), positions_BT], dim=-1
-            )
+            keys_BK = torch.cat([torch.arange(num_prefix, device=ends_BT.device).expand(len(ends_BT), -1), positions_BT], dim=-1)
             near = sees & (positions_BT[:, :, None] - keys_BK[:, None, :] < window)
             if len(kinds) > 1:
                 return {kind: self._additive(near if kind == _SLIDING else sees) for kind in kinds}
@@ -147,7 +145,7 @@ def _refusal(forward: Forward, min_prefix: int | None) -> str | None:
     sequences = [tuple((7 * i + 11 * j * (i > 7) + 3) % vocabulary for i in range(12 + j)) for j in range(3)]
     pieces = [Piece(j, ids, (0, 0)) for j, ids in enumerate(sequences)]
     try:
-        found = {}
+        found: dict[tuple[int, int], Tensor] = {}
         for run in plan(pieces, row_tokens=1 if min_prefix is not None else 64, min_prefix=min_prefix):
             prefix = forward.prefix(run.prefix) if run.prefix else None
             hidden = forward.hidden(run.rows, prefix)

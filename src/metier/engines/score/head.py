@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,13 +45,13 @@ def find_head(model: PreTrainedModel) -> Head | None:
         for form in forms:
             if torch.allclose(form(hidden).float(), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
                 return form
-    logger.warning("%s: its logits are not a known function of its last hidden states, so all logits are computed", config.model_type)
+    logger.warning(
+        "%s: its logits are not a known function of its last hidden states, so all logits are computed", config.model_type
+    )
     return None
 
 
-def target_logprobs(
-    hidden_ND: Tensor, head: Head, vocabulary: int, places: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
+def target_logprobs(hidden_ND: Tensor, head: Head, vocabulary: int, places: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """For K targets: their log-probability (float64), and whether each is the likeliest token; both (K,) on the CPU.
 
     places: for each target the row of hidden_ND that predicts it (K,), ascending
@@ -59,7 +60,7 @@ def target_logprobs(
     chunk = max(1, _CHUNK_BYTES // (4 * vocabulary))
     logprobs, greedy = [], []
     bounds = torch.searchsorted(places, torch.arange(0, hidden_ND.shape[0] + chunk, chunk, device=places.device)).tolist()
-    for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (start, end) in enumerate(pairwise(bounds)):
         if start == end:
             continue
         logits_NV = head(hidden_ND[number * chunk : (number + 1) * chunk]).float()

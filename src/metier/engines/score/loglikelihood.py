@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import psutil
 import torch
@@ -25,7 +25,8 @@ CHUNK_PIECES = 8_192
 MAX_BATCH_TOKENS = 16_384
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     """The sum of the log-probabilities of a piece's targets, and whether each was the likeliest token."""
 
     index: int
@@ -41,7 +42,7 @@ def log_likelihoods(forward: Forward, pieces: Iterable[Piece], batch_tokens: int
     """
     most = batch_tokens if batch_tokens is not None else batch_token_budget(forward)
     for chunk in _chunks(pieces):
-        started, asked, computed = time.perf_counter(), sum(len(piece.input_ids) for piece in chunk), 0
+        started, asked = time.perf_counter(), sum(len(piece.input_ids) for piece in chunk)
         runs = plan(chunk, row_tokens=ROW_TOKENS, min_prefix=MIN_PREFIX if forward.prefixes else None, share=forward.trees)
         plain = [row for run in runs if not run.prefix for row in run.rows]
         for prefix, rows in [((), plain), *((run.prefix, run.rows) for run in runs if run.prefix)]:
@@ -70,7 +71,7 @@ def batch_token_budget(forward: Forward) -> int:
     per_token = size * (12 * config.hidden_size + 4 * inner + attention)
     if forward.head is None:
         per_token += 8 * config.vocab_size
-    return max(ROW_TOKENS, min(MAX_BATCH_TOKENS, free // 4 // per_token))
+    return max(ROW_TOKENS, min(MAX_BATCH_TOKENS, int(free // 4 // per_token)))
 
 
 def _chunks(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from metier.engines.score.encode import Piece
 
@@ -50,7 +51,7 @@ def plan(pieces: Sequence[Piece], *, row_tokens: int, min_prefix: int | None, sh
     share: False for plain rows, one sequence each, for models that can't see a tree
     """
     order = sorted(range(len(pieces)), key=lambda number: pieces[number].input_ids)
-    shared = [0] + [_common(pieces[a].input_ids, pieces[b].input_ids) for a, b in zip(order, order[1:], strict=False)]
+    shared = [0] + [_common(pieces[a].input_ids, pieces[b].input_ids) for a, b in pairwise(order)]
     starts = _row_starts([len(pieces[number].input_ids) for number in order], shared, row_tokens, share)
     bounds = list(zip(starts, [*starts[1:], len(order)], strict=True))
     lengths = [len(pieces[number].input_ids) for number in order]
@@ -109,7 +110,9 @@ def _runs(sizes: list[int], inner: list[int], shared: list[int], min_prefix: int
 
 def _row(pieces: Sequence[Piece], numbers: list[int], skip: int) -> Row:
     """The flattened trie of some pieces in sorted order, without their first `skip` tokens."""
-    row, path, before = Row(), [], ()  # path: index in the row of each token of the latest sequence
+    row = Row()
+    path: list[int] = []  # where each token of the latest sequence stands in the row
+    before: tuple[int, ...] = ()
     for number in numbers:
         ids, targets = pieces[number].input_ids, pieces[number].targets
         kept = max(_common(before, ids) - skip, 0)

