@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def documents(tmp_path) -> Path:
             chosen = words.split()[number % 4 :] + words.split()[: number % 3]
             sentences = [
                 f"The {word} number {number} of {topic} comes before the {other} and needs {number + position} hours of work."
-                for position, (word, other) in enumerate(zip(chosen, chosen[1:], strict=False))
+                for position, (word, other) in enumerate(pairwise(chosen))
             ]
             text = f"About {chosen[0]} {number} in {topic}\n\n" + " ".join(sentences) + "\n"
             (folder / topic / f"{topic}-{number}.txt").write_text(text)

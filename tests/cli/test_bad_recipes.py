@@ -46,7 +46,9 @@ def test_a_recipe_that_cannot_be_right_is_refused_with_its_line(metier, document
 
 
 def test_the_wrong_kind_of_artifact_is_named(metier, documents, tmp_path):
-    (tmp_path / "bad.yaml").write_text(GOOD + "  base: {use: models.load, source: tiny}\n  more: {use: curate.quality, corpus: $base}\n")
+    (tmp_path / "bad.yaml").write_text(
+        GOOD + "  base: {use: models.load, source: tiny}\n  more: {use: curate.quality, corpus: $base}\n"
+    )
     refused(metier("run", "bad.yaml"), "bad.yaml:7", "corpus needs Corpus", "$base is a Model")
 
 

@@ -3,8 +3,11 @@
 import json
 import os
 import pty
+import select
+import signal
 import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -31,7 +34,9 @@ def reference(path, messages, count):
 
 
 def test_each_line_is_a_turn_of_one_conversation(metier, model):
-    done = metier("chat", model, "--max-new-tokens", 12, stdin="How much is it?\n\n  And now?  \n/reset\nHow much is it?\n/exit\nignored\n")
+    done = metier(
+        "chat", model, "--max-new-tokens", 12, stdin="How much is it?\n\n  And now?  \n/reset\nHow much is it?\n/exit\nignored\n"
+    )
     assert done.returncode == 0, done.stderr
     first = reference(model, [{"role": "user", "content": "How much is it?"}], 12)
     turns = [
@@ -77,37 +82,82 @@ def test_sampling_follows_the_temperature_option(metier, model):
     assert metier("chat", model, "--temperature", "0.7", "--max-new-tokens", 4, stdin="x\n").returncode == 0
 
 
-def test_in_a_terminal_there_are_a_prompt_and_commands(command, environment, model, tmp_path):
+@pytest.fixture
+def terminal(command, environment, tmp_path):
+    """Starts a command in a terminal of its own; gives (wait_for, type_in, process)."""
     ours, theirs = pty.openpty()
-    arguments = [*command, "chat", str(model), "--max-new-tokens", "3"]
-    process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
-    os.close(theirs)
-    os.write(ours, b"Hello\n/what\n/reset\n\x04")
+    processes = []
     shown = b""
-    while True:
-        try:
-            block = os.read(ours, 4096)
-        except OSError:  # Linux says so when the other side is closed
-            break
-        if not block:
-            break
-        shown += block
+
+    def wait_for(text: str, seconds: float = 60) -> None:
+        nonlocal shown
+        until = time.monotonic() + seconds
+        while text.encode() not in shown:
+            ready, _, _ = select.select([ours], [], [], max(0, until - time.monotonic()))
+            assert ready, f"{text!r} did not come; shown was {shown!r}"
+            shown += os.read(ours, 4096)
+        shown = shown.partition(text.encode())[2]
+
+    def start(*arguments: object):
+        line = [*command, *map(str, arguments)]
+        processes.append(
+            subprocess.Popen(
+                line, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment, start_new_session=True
+            )
+        )
+        return wait_for, lambda text: os.write(ours, text.encode()), processes[0]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_in_a_terminal_there_are_a_prompt_and_commands(terminal, model):
+    wait_for, type_in, process = terminal("chat", model, "--max-new-tokens", 3)
+    wait_for("/exit or Ctrl-D ends")
+    wait_for("> ")
+    type_in("/what\n")
+    wait_for("there is no command /what")
+    wait_for("> ")
+    type_in("Hello\n")
+    wait_for("\n")
+    wait_for("> ")
+    type_in("/reset\n")
+    wait_for("begun anew")
+    wait_for("> ")
+    type_in("\x04")
     assert process.wait(timeout=60) == 0
-    text = shown.decode(errors="replace")
-    assert "/exit or Ctrl-D ends" in text and "there is no command /what" in text and "begun anew" in text
-    assert "Traceback" not in text
+
+
+def test_ctrl_c_stops_an_answer_and_not_the_conversation(terminal, tmp_path):
+    endless = make_tiny(tmp_path / "endless", seed=1, window=100_000).path
+    wait_for, type_in, process = terminal("chat", endless, "--max-new-tokens", 90_000)
+    wait_for("> ")
+    type_in("Hello\n")
+    wait_for("\n")
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    wait_for("stopped; the question is forgotten")
+    wait_for("> ")
+    type_in("/exit\n")
+    assert process.wait(timeout=60) == 0
 
 
 def test_an_endpoint_is_asked_with_the_whole_conversation(metier):
     asked = []
 
     class Endpoint(BaseHTTPRequestHandler):
-        def do_POST(self):  # noqa: N802  the name that http.server calls
+        def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(body)
             answer = {
                 "object": "chat.completion",
-                "choices": [{"index": 0, "message": {"role": "assistant", "content": f"answer {len(asked)}"}, "finish_reason": "stop"}],
+                "choices": [
+                    {"index": 0, "message": {"role": "assistant", "content": f"answer {len(asked)}"}, "finish_reason": "stop"}
+                ],
                 "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
             }
             content = json.dumps(answer).encode()

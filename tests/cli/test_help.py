@@ -6,7 +6,7 @@ import sys
 import pytest
 
 COMMANDS = ("run", "init", "eval", "chat", "methods", "prove", "doctor")
-HEAVY = ("torch", "transformers", "daft", "pyarrow", "peft", "scipy", "pydantic")
+HEAVY = ("torch", "transformers", "daft", "pyarrow", "peft", "scipy", "numpy", "datasets")
 
 
 def test_help_names_every_command(metier):

@@ -253,6 +253,22 @@ def quickstart(folder: Path) -> FakeRun:
     return run
 
 
+@pytest.fixture(scope="session", name="comparison")
+def _comparison():
+    return comparison
+
+
+@pytest.fixture(scope="session", name="score")
+def _score():
+    return score
+
+
+@pytest.fixture(scope="session")
+def run_in():
+    """A function that begins a run in a folder."""
+    return FakeRun
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> SimpleNamespace:
     """The quickstart's run folder, and its scores as the report gets them."""

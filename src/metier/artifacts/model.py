@@ -13,7 +13,7 @@ from metier.artifacts.files import atomic_write
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,18 @@ class Model:
             self.path, dtype=dtype if dtype is not None else "auto", use_safetensors=True, trust_remote_code=False
         )
         return model.eval()
+
+    def config(self) -> PretrainedConfig:
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(self.path, trust_remote_code=False)
+
+    def stored_dtype(self) -> torch.dtype:
+        """The dtype the weights are stored in."""
+        import torch
+
+        name = getattr(self.config(), "dtype", None) or torch.float32
+        return getattr(torch, name) if isinstance(name, str) else name
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer

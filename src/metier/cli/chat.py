@@ -43,7 +43,7 @@ def chat(
     from rich.console import Console
     from rich.text import Text
 
-    notes = Console(stderr=True, soft_wrap=True)
+    notes = Console(stderr=True, soft_wrap=True, highlight=False)
     with notes.status(f"opening {model}"):
         talker = _open(model, max_new_tokens, temperature)
     if system is not None and not talker.chats:
@@ -125,7 +125,7 @@ def _open(source: str, max_new_tokens: int, temperature: float) -> Talker:
     if parse(source).kind in _ASKED:
         from metier.engines.generate.open import open_language_model
 
-        return _Asked(open_language_model(source), max_new_tokens, temperature)
+        return _Asked(open_language_model(source, cache=False), max_new_tokens, temperature)
     return _Local(open_model(source), max_new_tokens, temperature)
 
 
@@ -151,10 +151,11 @@ class _Local:
     """A model in this process: answers token by token."""
 
     def __init__(self, model: Model, max_new_tokens: int, temperature: float) -> None:
-        import torch
+        from metier.models.precision import best_device, resolve_dtype
 
         self._tokenizer = model.tokenizer()
-        self._model = model.load().to("cuda" if torch.cuda.is_available() else "cpu")
+        device = best_device()
+        self._model = model.load(resolve_dtype("auto", device)).to(device)
         self._max_new_tokens, self._temperature = max_new_tokens, temperature
         self._path = model.path
         self.chats = self._tokenizer.chat_template is not None

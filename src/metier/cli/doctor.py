@@ -78,29 +78,33 @@ def examine(*, network: bool = False) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    """Facts of the host, and how fast matrices multiply in bf16 against fp32. Without torch only what the system tells."""
+    """Facts of the host, how fast matrices multiply in fp32 and in bf16, and the precision that metier chooses. Without torch only what the system tells."""
     import psutil
 
     from metier.core import host
 
     speeds: dict[str, float] | None = None
+    chosen = None
     if _installed("torch"):
         import torch  # before host.facts, which names the GPU only if torch is there
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        from metier.models.precision import best_device, resolve_dtype
+
+        device = best_device()
+        chosen = str(resolve_dtype("auto", device)).removeprefix("torch.")
         speeds = {str(dtype).removeprefix("torch."): _multiplications(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
     facts = host.facts() | {"python": host.versions()["python"], "memory_available_bytes": psutil.virtual_memory().available}
     return facts | {
         "gflops": {name: round(speed) for name, speed in speeds.items()} if speeds is not None else None,
-        "bf16_is_fast": speeds["bfloat16"] > speeds["float32"] if speeds is not None else None,
+        "precision": chosen,
     }
 
 
-def _multiplications(dtype: Any, device: str) -> float:
+def _multiplications(dtype: Any, device: Any) -> float:
     """Gigaflops per second of a product of two square matrices, the best of several that take a fifth of a second together."""
     import torch
 
-    side = 4096 if device == "cuda" else 768
+    side = 4096 if device.type == "cuda" else 768
     left = torch.ones(side, side, dtype=dtype, device=device)
 
     def seconds() -> float:
@@ -253,7 +257,9 @@ def _sections(found: dict[str, Any]) -> dict[str, list[str]]:
     speed = machine["gflops"]
     arithmetic = "unknown without torch"
     if speed is not None:
-        arithmetic = f"{speed['float32']:,} GFLOP/s in fp32, {speed['bfloat16']:,} in bf16 (bf16 is {'fast' if machine['bf16_is_fast'] else 'slow'} here)"
+        arithmetic = (
+            f"{speed['float32']:,} GFLOP/s in fp32, {speed['bfloat16']:,} in bf16; models compute in {machine['precision']}"
+        )
     sections = {
         "machine": [
             f"{machine['platform']}, Python {machine['python']}",

@@ -81,7 +81,7 @@ def _right(item: _Item, model: str) -> bool | None:
 
 
 def _share(gained: int, lost: int, most: int) -> int:  # how many of `most` places go to the gained ones
-    if gained + lost <= most or not gained or not lost:
+    if gained + lost <= most or not (gained and lost and most):
         return min(gained, most)
     return min(max(1, round(most * gained / (gained + lost))), max(1, most - 1), gained)
 

@@ -129,7 +129,7 @@ def _loss_axis(raw: Sequence[Point], held_out: Sequence[Point]) -> Axis:
 
 
 def _chart(name: str, raw: list[Point], held_out: list[Point], x_axis: Axis, y_axis: Axis) -> Chart:
-    window = max(1, round(len(raw) / 15))
+    window = 2 * (len(raw) // 30) + 1  # odd, a fifteenth of the curve
     smooth = _smooth(raw, window)
     return Chart(
         name=name,

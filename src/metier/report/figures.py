@@ -58,7 +58,9 @@ def value(number: float, metric: str) -> str:
     """A value of a metric: 48.0% of an accuracy, 1.234 of anything else."""
     if not math.isfinite(number):
         return NONE
-    return f"{100 * number:.1f}%" if metric in SHARES else _signed(f"{number:#.4g}" if abs(number) >= 1000 else f"{number:.3f}")
+    if metric in SHARES:
+        return f"{100 * number:.1f}%"
+    return _signed(f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3f}")
 
 
 def difference(number: float, metric: str) -> str:

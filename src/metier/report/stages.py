@@ -87,7 +87,11 @@ def steps(records: Sequence[StageRecord]) -> list[Step]:
             ("machine", host(facts["host"])),
             ("versions", ", ".join(f"{package} {version}" for package, version in facts["versions"].items())),
         ]
-        settings = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in facts["parameters"].items()]
+        settings = [
+            (name, value if isinstance(value, str) else json.dumps(value))
+            for name, value in facts["parameters"].items()
+            if name != "seed"
+        ]
         found.append(
             Step(
                 number[record.folder],

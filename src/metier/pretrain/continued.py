@@ -1,0 +1,87 @@
+"""Continued pretraining: the plain baseline that other pretraining methods are measured against."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from metier.artifacts import Corpus, Model
+from metier.engines.text.pack import pack
+from metier.engines.text.sequences import tokenize_texts
+from metier.engines.train.adapter import Adapter
+from metier.engines.train.fit import Precision, Schedule, fit
+from metier.engines.train.trainer import Row
+from metier.method import method
+
+
+@method(
+    paper="Don't Stop Pretraining, arXiv 2004.10964",
+    claim="a model that reads a domain's documents on models them better",
+)
+def continued(
+    model: Model,
+    corpus: Corpus,
+    held_out: Corpus | None = None,
+    *,
+    epochs: float = 1.0,
+    tokens: int | None = None,
+    learning_rate: float = 3e-4,
+    sequence_length: int = 1024,
+    batch_tokens: int = 4096,
+    warmup: float = 0.05,
+    lr_scheduler_type: str = "cosine",
+    adapter: Adapter | None = None,
+    precision: Precision = "auto",
+    checkpoint_seconds: float = 120.0,
+    seed: int = 0,
+    workdir: Path | None = None,
+) -> Model:
+    """The model after reading the corpus on: next-token loss on every token, documents packed without attending to each other.
+
+    Every weight is trained unless an adapter is given, which is merged at the end. Losses are kept per `source` of the corpus, and
+    measured a few times on `held_out` where it is given. The result has the dtype of `model`.
+    Settings:
+        epochs: how often the corpus is read, whole or in part; ignored when `tokens` is given
+        tokens: how many tokens are read, null for `epochs`; more than the corpus holds means several epochs
+        learning_rate: the peak; 3e-4 was best of 1e-4, 3e-4 and 1e-3 for full training of a 135M model on two CPU cores
+        sequence_length: tokens of a row; longer documents are cut into pieces
+        batch_tokens: tokens of an optimiser step, rounded to whole rows
+        warmup: share of the steps in which the learning rate rises
+        lr_scheduler_type: its course afterwards, by transformers' names (cosine, linear, constant_with_warmup)
+        adapter: a LoRA adapter such as {rank: 64}; null trains every weight
+        precision: of the arithmetic; auto is bfloat16 where the machine is fast at it
+        checkpoint_seconds: how often the state is saved for a resume; changes nothing in the result
+    """
+    tokenizer = model.tokenizer()
+    window = getattr(model.config(), "max_position_embeddings", None) or sequence_length
+    length = min(sequence_length, window)
+    if batch_tokens < 1:
+        raise ValueError(f"batch_tokens={batch_tokens} trains nothing: give at least one row's {length}")
+
+    def rows_of(part: Corpus) -> list[Row]:
+        texts = ((row["text"], row["source"]) for row in part.rows())
+        return list(pack(list(tokenize_texts(texts, tokenizer, longest=length)), sequence_length=length))
+
+    rows = rows_of(corpus)
+    if not rows:
+        raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+    held = sum(sequence.num_predicted for row in rows for sequence in row)
+    schedule = Schedule(
+        epochs=epochs if tokens is None else tokens / held,
+        rows_per_step=max(1, math.ceil(batch_tokens / length)) if len(rows) > 1 else 1,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        shape=lr_scheduler_type,
+    )
+    return fit(
+        model,
+        rows,
+        rows_of(held_out) if held_out is not None else [],
+        schedule,
+        adapter=adapter,
+        precision=precision,
+        checkpoint_seconds=checkpoint_seconds,
+        seed=seed,
+        workdir=workdir,
+        method="pretrain.continued",
+    )
