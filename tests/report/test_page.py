@@ -151,7 +151,7 @@ def test_the_page_is_the_same_each_time_and_leaves_the_scores_alone(whole, finis
 def test_num_samples_bounds_both_lists_and_title_is_the_heading(finished):
     found = soup(page([finished.scores], num_samples=3, title="Mine"))
     assert len(found.select("#answers .exchange")) == 6
-    assert texts(found, "h1, title") == ["Mine", "Mine"]
+    assert texts(found, "h1, head > title") == ["Mine", "Mine"]
     assert texts(found, ".asked > span")[0] == "recipe quickstart"
     assert texts(soup(page([finished.scores], num_samples=0)), "#answers .exchange") == []
 

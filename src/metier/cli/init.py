@@ -63,13 +63,17 @@ def init(
 
 
 def recipe_name(source: str) -> str:
-    """A recipe's name from what was named: the last part without wildcards and extensions."""
+    """A recipe's name from what was named: the last part without wildcards and the extensions of known formats."""
+    from metier.engines.data.files import COMPRESSIONS, FORMATS
+
+    local = "://" not in source
     parts = [part for part in PurePosixPath(source.partition("://")[2] or source).parts if not re.search(r"[*?\[]", part)]
-    last = parts[-1] if parts else ""
-    if last in ("", ".", "..", "/", "~"):
-        last = Path(source).expanduser().resolve().name if "://" not in source else ""
-    slug = re.sub(r"[^\w-]+", "-", re.sub(r"(\.\w{1,8}){1,2}$", "", last) or last).strip("-")
-    return slug or "specialist"
+    if local and (not parts or parts[-1] in (".", "..", "~")):
+        parts = list(Path(*parts).expanduser().resolve().parts)
+    name = PurePosixPath(parts[-1] if parts else "")
+    while name.suffix.lower() in {*FORMATS, *COMPRESSIONS}:
+        name = name.with_suffix("")
+    return re.sub(r"[^\w.-]+", "-", name.name).strip("-.") or "specialist"
 
 
 def recipe(name: str, seen: Survey, model: str, *, gpu: bool) -> str:
@@ -128,7 +132,7 @@ def _facts(seen: Survey) -> list[str]:
     formats = ", ".join(f"{count:,} {kind}" for kind, count in seen.files.most_common())
     about = "" if seen.looked_at == seen.files.total() else f"; {seen.looked_at} files were looked at"
     lines = [
-        f"{formats} {'file' if seen.files.total() == 1 else 'files'}: about {seen.documents:,.0f} documents of {seen.shortest:,} to "
+        f"{formats} {_plural(seen.files.total(), 'file')}: about {seen.documents:,.0f} {_plural(seen.documents, 'document')} of {seen.shortest:,} to "
         f"{seen.longest:,} characters, {_short(seen.characters)} characters or {_short(seen.tokens)} tokens in all{about}."
     ]
     if seen.text_column is not None:
@@ -147,9 +151,7 @@ def _warnings(seen: Survey) -> list[str]:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in seen.unreadable.most_common(4))
         lines.append(f"Files that can't be read will be put apart and counted: {reasons}.")
     if seen.documents < 10:
-        lines.append(
-            f"About {max(1, round(seen.documents))} documents are too few to hold some out and show anything: a hundred and more is a beginning."
-        )
+        lines.append("These are too few documents to hold some out and show anything: a hundred and more is a beginning.")
     return lines
 
 
@@ -221,6 +223,10 @@ def _epochs(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
+def _plural(count: float, noun: str) -> str:
+    return noun if round(count) == 1 else f"{noun}s"
+
+
 def _short(count: float) -> str:
     """ "940", "150k", "2.3M": also read back by recipes."""
     for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -259,6 +265,12 @@ def _printable(text: str) -> str:  # names may hold line ends and worse, which w
 
 
 def _has_gpu() -> bool:
+    """Whether torch can use a GPU; torch, which takes seconds to import, is asked only where a driver's traces are."""
+    import shutil
+
+    traces = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))  # NVIDIA, the same under WSL, AMD
+    if shutil.which("nvidia-smi") is None and not any(trace.exists() for trace in traces):
+        return False
     import torch
 
     return torch.cuda.is_available()

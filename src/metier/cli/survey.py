@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import random
 import re
 import zlib
 from collections import Counter
@@ -91,7 +92,7 @@ def survey(source: str) -> Survey:
     _choose_column(found, [sample for kind in ROW_FORMATS for sample in samples.get(kind, [])])
     seen: set[bytes] = set()
     for kind, files in by_format.items():
-        sources = _count(found, samples[kind], sum(size for _, size in files), seen)
+        sources = _count(found, samples[kind], files, seen)
         if not sources:  # the rows name none
             for file, size in files:
                 sources[file.group] += size
@@ -111,17 +112,16 @@ def _size(file: Found) -> int:
 
 
 def _samples(found: Survey, files: list[tuple[Found, int]], formats: int) -> Iterator[_Sample]:
-    """Beginnings of files of one format, spread evenly over their names."""
-    wanted = max(1, MAX_FILES // formats)
-    step = max(1.0, len(files) / wanted)
-    for position in range(min(len(files), wanted)):
-        file, size = files[int(position * step)]
+    """Beginnings of files of one format, drawn at random, the same each time."""
+    wanted = min(len(files), max(1, MAX_FILES // formats))
+    for position in sorted(random.Random(0).sample(range(len(files)), wanted)):
+        file, size = files[position]
         found.looked_at += 1
         try:
             rows, share = _parquet(file) if file.format == "parquet" else _readable(file, size)
         except (ValueError, OSError, EOFError, zlib.error) as error:
             found.unreadable[str(error).partition(":")[0]] += 1
-            continue
+            rows, share = [], 1.0
         yield _Sample(file, size, rows, share)
 
 
@@ -259,7 +259,7 @@ def _choose_column(found: Survey, samples: list[_Sample]) -> None:
     found.columns = {name: sum(lengths[name]) / len(lengths[name]) for name in ranked[:_COLUMNS_SHOWN]}
     found.text_column = ranked[0] if ranked else None
     for sample in samples:
-        if not any(found.text_column in row for row in sample.rows):
+        if sample.rows and not any(found.text_column in row for row in sample.rows):
             found.columnless.append(sample.file.name)
 
 
@@ -267,10 +267,11 @@ def _is_no_text(value: str) -> bool:
     return not any(map(str.isalpha, value[:1000])) or value.startswith(("http://", "https://"))
 
 
-def _count(found: Survey, samples: list[_Sample], total_bytes: int, seen: set[bytes]) -> Counter[str]:
-    """Adds one format's documents, scaled from the samples to all bytes of the format; the characters by the `source` that rows name."""
+def _count(found: Survey, samples: list[_Sample], files: list[tuple[Found, int]], seen: set[bytes]) -> Counter[str]:
+    """Adds one format's documents, scaled from the samples to all files of the format; the characters by the `source` that rows name."""
     sources: Counter[str] = Counter()
-    scale = total_bytes / max(1, sum(sample.size for sample in samples))
+    by_bytes = sum(size for _, size in files) / max(1, sum(sample.size for sample in samples))
+    by_files = len(files) / max(1, len(samples))
     for sample in samples:
         column = found.text_column if sample.file.format in ROW_FORMATS else ""
         for row in sample.rows:
@@ -280,12 +281,12 @@ def _count(found: Survey, samples: list[_Sample], total_bytes: int, seen: set[by
             in_rows = column != ""
             whole = in_rows or sample.share >= 1
             length = len(text) if whole else len(text) / sample.share
-            weight = scale / sample.share if in_rows and sample.share > 0 else scale
+            characters = by_bytes * (length / sample.share if in_rows and sample.share > 0 else length)
             source = row.get("source") if in_rows else None
-            found.documents += weight
-            found.characters += weight * length
+            found.documents += characters / length if in_rows else by_files
+            found.characters += characters
             if isinstance(source, str) and source:
-                sources[source] += round(weight * length)
+                sources[source] += round(characters)
             found.shortest = min(found.shortest or round(length), round(length))
             found.longest = max(found.longest, round(length))
             found.sampled += 1

@@ -61,7 +61,11 @@ def test_every_variant_shares_prefixes(opened):
 
 
 REQUESTS = [
-    *[(f"Question: what is {n} and {n + 1}?\nAnswer:", option) for n in range(3) for option in (" a list", " a list of all", " None", "")],
+    *[
+        (f"Question: what is {n} and {n + 1}?\nAnswer:", option)
+        for n in range(3)
+        for option in (" a list", " a list of all", " None", "")
+    ],
     ("Question: what is 1 and 2?\nAnswer: ", "a list"),
     ("Question: what is 1 and 2?\nAnswer:  \n", "a list"),
     ("", "The default is None"),
@@ -103,7 +107,12 @@ def tries(draw):
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pieces=tries(), row_tokens=st.sampled_from([1, 8, 40]), min_prefix=st.sampled_from([1, 4]), batch=st.sampled_from([1, 30, 999]))
+@given(
+    pieces=tries(),
+    row_tokens=st.sampled_from([1, 8, 40]),
+    min_prefix=st.sampled_from([1, 4]),
+    batch=st.sampled_from([1, 30, 999]),
+)
 def test_any_trie_scores_like_its_sequences_one_by_one(opened, pieces, row_tokens, min_prefix, batch):
     model, _, forward = opened
     with pytest.MonkeyPatch.context() as patch:
@@ -133,7 +142,13 @@ def lm_eval_windows(tokens, prefix, window):
 @pytest.mark.parametrize("window", [1, 5, 16, 1000])
 def test_texts_score_in_the_windows_of_lm_evaluation_harness(opened, window):
     model, tokenizer, forward = opened
-    texts = ["The question is whether the model has become better at the work.", "", "A", "é日本" * 6, "of the list of all items " * 4]
+    texts = [
+        "The question is whether the model has become better at the work.",
+        "",
+        "A",
+        "é日本" * 6,
+        "of the list of all items " * 4,
+    ]
     found = dict(score_texts(forward, tokenizer, texts, window=window))
     for index, text in enumerate(texts):
         tokens = tokenizer.encode(text, add_special_tokens=False)
@@ -149,7 +164,9 @@ def test_a_model_that_can_not_branch_scores_the_same_without_sharing(opened):
     model, tokenizer, forward = opened
     plain = Forward(model, forward.head, trees=False, prefixes=False)
     shared, alone = (dict(score(each, tokenizer, REQUESTS, window=2048)) for each in (forward, plain))
-    assert [alone[i].logprob for i in range(len(REQUESTS))] == pytest.approx([shared[i].logprob for i in range(len(REQUESTS))], abs=1e-4)
+    assert [alone[i].logprob for i in range(len(REQUESTS))] == pytest.approx(
+        [shared[i].logprob for i in range(len(REQUESTS))], abs=1e-4
+    )
 
 
 def test_unknown_logits_are_taken_from_the_model_itself(opened):
@@ -163,7 +180,9 @@ def test_a_model_whose_answers_change_in_a_tree_is_found_out(tmp_path, caplog):
     """Recurrent layers run through a row from left to right, whatever the mask says: a running mean stands in for one."""
     model = make_tiny(tmp_path, hidden_size=64).load(torch.float32)
     mlp = model.model.layers[0].mlp
-    mlp.register_forward_hook(lambda module, args, output: output + args[0].cumsum(dim=1) / torch.arange(1, args[0].shape[1] + 1)[:, None])
+    mlp.register_forward_hook(
+        lambda module, args, output: output + args[0].cumsum(dim=1) / torch.arange(1, args[0].shape[1] + 1)[:, None]
+    )
     with caplog.at_level(logging.WARNING):
         forward = open_forward(model)
     assert not forward.trees and not forward.prefixes

@@ -1,0 +1,98 @@
+"""Bootstrap intervals for ratios of sums: accuracies (correct by answers), bits per byte (bits by bytes).
+
+Items are drawn with replacement, all numbers of an item together; the drawing is a multinomial count per item, so that a
+replicate is a matrix product. Percentile intervals (Efron and Tibshirani 1993, chapter 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+CHUNK_BYTES = 64 * 2**20  # of one chunk's counts
+
+Numbers = Sequence[float] | np.ndarray
+
+
+class Interval(NamedTuple):
+    """A value with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """A paired difference (second minus first) with its interval and two-sided p-value of no difference, at least 1 / (replicates + 1)."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def ratio(numerators: Numbers, denominators: Numbers, *, seed: int, replicates: int = 10_000, level: float = 0.95) -> Interval:
+    """sum(numerators) / sum(denominators) over n items with its interval. One item, or items all alike, give an interval of no width."""
+    columns_NK = _columns(numerators, denominators)
+    sums_RK = _resample(columns_NK, seed, replicates)
+    values_R = sums_RK[:, 0] / sums_RK[:, 1]
+    total = columns_NK.sum(0)
+    low, high = _percentiles(values_R, level)
+    return Interval(float(total[0] / total[1]), low, high)
+
+
+def paired_difference(
+    first: tuple[Numbers, Numbers],
+    second: tuple[Numbers, Numbers],
+    *,
+    seed: int,
+    replicates: int = 10_000,
+    level: float = 0.95,
+) -> Difference:
+    """Ratio of `second` minus ratio of `first`, each (numerators, denominators) of the same n items in the same order.
+
+    Raises ValueError for no items, for numbers that do not pair, and for denominators that are not positive.
+    """
+    a_NK, b_NK = _columns(*first), _columns(*second)
+    if len(a_NK) != len(b_NK):
+        raise ValueError(f"{len(a_NK)} and {len(b_NK)} items do not pair: both models must have answered the same")
+    sums_RK = _resample(np.concatenate([a_NK, b_NK], axis=1), seed, replicates)
+    differences_R = sums_RK[:, 2] / sums_RK[:, 3] - sums_RK[:, 0] / sums_RK[:, 1]
+    a, b = a_NK.sum(0), b_NK.sum(0)
+    low, high = _percentiles(differences_R, level)
+    below, above = int((differences_R <= 0).sum()), int((differences_R >= 0).sum())
+    p = min(1.0, 2 * (min(below, above) + 1) / (replicates + 1))
+    return Difference(float(b[0] / b[1] - a[0] / a[1]), low, high, p)
+
+
+def _columns(numerators: Numbers, denominators: Numbers) -> np.ndarray:
+    above, below = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    if above.shape != below.shape or above.ndim != 1:
+        raise ValueError(f"numerators {above.shape} and denominators {below.shape} must be two lists of one length")
+    if len(above) == 0:
+        raise ValueError("no items: a metric of nothing has no value")
+    if not (np.isfinite(above).all() and (below > 0).all()):
+        raise ValueError("numerators must be finite and denominators positive")
+    return np.stack([above, below], axis=1)
+
+
+def _resample(columns_NK: np.ndarray, seed: int, replicates: int) -> np.ndarray:
+    """Sums (replicates, K) of the columns over items drawn with replacement."""
+    if replicates < 1:
+        raise ValueError(f"replicates={replicates} gives no interval: give 1000 or more")
+    generator = np.random.default_rng(seed)
+    size = len(columns_NK)
+    shares = np.full(size, 1 / size)
+    chunk = max(1, CHUNK_BYTES // (8 * size))
+    parts = [
+        generator.multinomial(size, shares, size=min(chunk, replicates - start)) @ columns_NK
+        for start in range(0, replicates, chunk)
+    ]
+    return np.concatenate(parts)
+
+
+def _percentiles(values_R: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.quantile(values_R, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,166 @@
+"""Does the specialist beat the model it came from? Both on the same items, win, tie or loss with intervals."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from metier.artifacts import Items, Model, Scores
+from metier.artifacts.comparison import Comparison
+from metier.engines.generate.open import open_language_model
+from metier.engines.stats.bootstrap import paired_difference, ratio
+from metier.engines.stats.holm import holm
+from metier.evaluate.item import SCHEMA
+from metier.evaluate.measure import Norm, chance, measure
+from metier.evaluate.verdict import verdict
+from metier.method import method
+from metier.models.language_model import LanguageModel
+from metier.progress import task
+
+POOLED = {"acquired": "all questions on its documents", "held_out": "all questions on documents held out"}
+SAMPLE_TOKENS = 60
+
+
+@method(
+    paper="The Limited Impact of Medical Adaptation of Large Language and Vision-Language Models, arXiv 2411.08870",
+    claim="calls a gain only what a paired interval supports",
+)
+def head_to_head(
+    candidate: Model,
+    base: Model,
+    items: list[Items],
+    *,
+    norm: Norm = "bytes",
+    replicates: int = 10_000,
+    num_samples: int = 10,
+    seed: int = 0,
+) -> Scores:
+    """The scores of both models on all items, a comparison for each task, and the verdict.
+
+    A task's outcome is better or worse where the 95% paired bootstrap interval of the difference excludes 0, and tie where it holds it;
+    p-values are given plain and corrected for all tasks at once (Holm). Questions are also pooled by role where a role has several tasks.
+    Samples are both models' words after the prompts of questions drawn by `seed` before any answer is known; they are shown, not scored.
+    The models are in memory one after the other.
+    Settings:
+        norm: what an option's log-probability is divided by, or less: bytes, tokens, unconditional, none
+        replicates: bootstrap draws; 10,000 in the paper
+        num_samples: questions both models answer in their own words, for the report
+    """
+    everything = _join(items)
+    drawn = _draw(everything, num_samples, seed)
+    scored: dict[str, list[dict[str, Any]]] = {}
+    with task("examining", total=2, unit="model") as progress:
+        for name, model in (("base", base), ("candidate", candidate)):
+            asked = open_language_model(model)
+            scored[name] = list(measure(asked, everything, norm=norm, name=name).rows()) + _samples(asked, drawn, name)
+            del asked
+            progress.advance()
+    comparisons = compare(scored["base"], scored["candidate"], replicates=replicates, seed=seed)
+    table = Scores.from_rows([*scored["base"], *scored["candidate"]])
+    return Scores(table.frame(), comparisons=comparisons, verdict=verdict(comparisons))
+
+
+def compare(
+    base: Sequence[dict[str, Any]], candidate: Sequence[dict[str, Any]], *, replicates: int = 10_000, seed: int = 0
+) -> list[Comparison]:
+    """A comparison for each task of two models' score rows, paired by item, pooled ones first in their role.
+
+    Raises ValueError when the two did not answer the same items.
+    """
+    theirs = {row["item"]: row for row in candidate if row["denominator"] > 0}
+    ours = {row["item"]: row for row in base if row["denominator"] > 0}
+    if ours.keys() != theirs.keys():
+        raise ValueError(f"the models answered different items: {len(ours.keys() ^ theirs.keys())} of one only")
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, row in ours.items():
+        groups.setdefault((row["role"], row["task"]), []).append(name)
+    for role, task_name in POOLED.items():
+        tasks = [key for key in groups if key[0] == role and ours[groups[key][0]]["kind"] == "choice"]
+        if len(tasks) > 1:
+            groups[(role, task_name)] = [name for key in tasks for name in groups[key]]
+    order = {"acquired": 0, "held_out": 1, "general": 2}
+    found = [
+        _comparison(task_name, [ours[name] for name in names], [theirs[name] for name in names], replicates, seed)
+        for (_, task_name), names in sorted(
+            groups.items(), key=lambda group: (order[group[0][0]], group[0][1] not in POOLED.values())
+        )
+    ]
+    adjusted = holm([comparison.p for comparison in found])
+    return [replace(comparison, p_holm=p) for comparison, p in zip(found, adjusted, strict=True)]
+
+
+def _comparison(
+    task_name: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]], replicates: int, seed: int
+) -> Comparison:
+    a, b = ([[row[part] for row in rows] for part in ("numerator", "denominator")] for rows in (ours, theirs))
+    base, candidate = (ratio(*numbers, seed=seed, replicates=replicates) for numbers in (a, b))
+    difference = paired_difference((a[0], a[1]), (b[0], b[1]), seed=seed, replicates=replicates)
+    lower_is_better = ours[0]["metric"] == "bits per byte"
+    up, down = ("worse", "better") if lower_is_better else ("better", "worse")
+    return Comparison(
+        task=task_name,
+        role=ours[0]["role"],
+        metric=ours[0]["metric"],
+        better="lower" if lower_is_better else "higher",
+        num_items=len(ours),
+        base=base.value,
+        base_low=base.low,
+        base_high=base.high,
+        candidate=candidate.value,
+        candidate_low=candidate.low,
+        candidate_high=candidate.high,
+        difference=difference.value,
+        low=difference.low,
+        high=difference.high,
+        p=difference.p,
+        p_holm=difference.p,
+        outcome=up if difference.low > 0 else down if difference.high < 0 else "tie",  # type: ignore[arg-type]
+        chance=chance(ours),
+    )
+
+
+def _join(items: list[Items]) -> Items:
+    import daft
+    import pyarrow as pa
+
+    if not items:
+        raise ValueError("there are no items to compare the models on")
+    tables = [part.arrow().select(SCHEMA.names).cast(SCHEMA) for part in items]
+    joined = pa.concat_tables(tables)
+    names = joined["id"].to_pylist()
+    if len(set(names)) != len(names):
+        raise ValueError("two items have the same id, so they could not be paired: give each set of items once")
+    return Items(daft.from_arrow(joined))
+
+
+def _draw(items: Items, num_samples: int, seed: int) -> list[dict[str, Any]]:
+    questions = [row for row in items.rows() if row["kind"] == "choice" and row["role"] != "general"]
+    asked = [row for row in questions if row["role"] == "acquired"] or questions
+    return random.Random(seed).sample(asked, min(num_samples, len(asked)))
+
+
+def _samples(model: LanguageModel, drawn: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    if not drawn:
+        return []
+    completions = model.generate([row["prompt"] for row in drawn], max_new_tokens=SAMPLE_TOKENS, stop=["\n\n"])
+    return [
+        {
+            "item": f"sample-{row['id']}",
+            "task": row["task"],
+            "role": row["role"],
+            "kind": "sample",
+            "model": name,
+            "metric": "shown",
+            "numerator": 0.0,
+            "denominator": 0.0,
+            "prompt": row["prompt"],
+            "options": row["options"],
+            "gold": row["gold"],
+            "answer": row["options"][row["gold"]],
+            "completion": completion.text if completion.error is None else f"({completion.error})",
+            "source": row["source"],
+        }
+        for row, completion in zip(drawn, completions, strict=True)
+    ]

@@ -1,0 +1,172 @@
+"""Asks a model the items and keeps every number: one row an item, from which any metric can be made again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import string
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from metier.artifacts import Items, Scores
+from metier.artifacts.comparison import Role
+from metier.engines.stats.bootstrap import ratio
+from metier.models.language_model import LanguageModel, Score
+
+logger = logging.getLogger(__name__)
+
+Norm = Literal["bytes", "tokens", "unconditional", "none"]
+Row = dict[str, Any]
+MOST_FAILURES = 0.05  # share of generations that may fail before a value would be about something else
+
+METRICS = {"choice": "accuracy", "generate": "exact match", "text": "bits per byte"}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A task's value for one model with its 95% bootstrap interval; chance is what guessing gives, None where there is no guessing."""
+
+    task: str
+    role: Role
+    metric: str
+    num_items: int
+    value: float
+    low: float
+    high: float
+    chance: float | None
+
+
+def measure(model: LanguageModel, items: Items, *, norm: Norm = "bytes", name: str | None = None) -> Scores:
+    """The scores of one model on the items. `name` stands in the column `model`; the model's own unless given.
+
+    Choices are scored by the log-probability of each option's text after the prompt, divided by its bytes or tokens, or less its
+    log-probability after "Answer:" (norm "unconditional"); a tie is wrong. Texts give bits and bytes. Generated answers are compared once
+    normalised: outer space, quotes and final punctuation go, case does not count. Raises RuntimeError when more than 5% of the generations fail.
+    """
+    rows = list(items.rows())
+    if not rows:
+        raise ValueError("there are no items to ask")
+    by_kind: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_kind[row["kind"]].append(row)
+    askers: dict[str, Callable[[LanguageModel, list[Row]], list[Row]]] = {
+        "choice": lambda asked, part: _choices(asked, part, norm),
+        "generate": _generations,
+        "text": _texts,
+    }
+    unknown = sorted(set(by_kind) - set(askers))
+    if unknown:
+        raise ValueError(f"items of the kinds {unknown} cannot be asked; known are {sorted(askers)}")
+    found: dict[str, Row] = {}
+    for kind, part in by_kind.items():
+        for row, numbers in zip(part, askers[kind](model, part), strict=True):
+            found[row["id"]] = _row(row, name or model.name, METRICS[kind]) | numbers
+    return Scores.from_rows([found[row["id"]] for row in rows])
+
+
+def summarise(scores: Scores) -> list[Estimate]:
+    """One estimate a task, in order of first appearance, for the scores of a single model."""
+    tasks: dict[str, list[Row]] = defaultdict(list)
+    for row in scores.rows():
+        if row["denominator"] > 0:
+            tasks[row["task"]].append(row)
+    estimates = []
+    for task, rows in tasks.items():
+        value, low, high = ratio([row["numerator"] for row in rows], [row["denominator"] for row in rows], seed=0)
+        estimates.append(Estimate(task, rows[0]["role"], rows[0]["metric"], len(rows), value, low, high, chance(rows)))
+    return estimates
+
+
+def chance(rows: Sequence[Row]) -> float | None:
+    """The accuracy of guessing on choice rows; None for other kinds."""
+    if any(row["kind"] != "choice" for row in rows):
+        return None
+    return sum(1 / len(row["options"]) for row in rows) / len(rows)
+
+
+def normalised(answer: str) -> str:
+    """An answer without what does not count: outer space and quotes, final punctuation, case, runs of space."""
+    words = " ".join(answer.split())
+    return words.strip(string.whitespace + "\"'`*").rstrip(string.punctuation + " ").casefold()
+
+
+def _row(item: Row, model: str, metric: str) -> Row:
+    names = ("task", "role", "kind", "prompt", "options", "gold", "answer", "source")
+    empty = {"chosen": None, "completion": None, "logprobs": [], "num_tokens": [], "num_bytes": []}
+    return {"item": item["id"], "model": model, "metric": metric} | {name: item[name] for name in names} | empty
+
+
+def _choices(model: LanguageModel, items: list[Row], norm: Norm) -> list[Row]:
+    pairs = [(item["prompt"], _continued(item["prompt"], option)) for item in items for option in item["options"]]
+    scores = iter(model.score(pairs))
+    free = iter(
+        model.score([("Answer:", f" {option}") for item in items for option in item["options"]])
+        if norm == "unconditional"
+        else ()
+    )
+    rows = []
+    for item in items:
+        found = [next(scores) for _ in item["options"]]
+        unconditional = [next(free).logprob for _ in item["options"]] if norm == "unconditional" else []
+        values = [_value(score, norm, unconditional[number] if unconditional else 0.0) for number, score in enumerate(found)]
+        best = max(range(len(values)), key=values.__getitem__)
+        right = best == item["gold"] and values.count(values[best]) == 1
+        rows.append(
+            {
+                "chosen": best,
+                "logprobs": [score.logprob for score in found],
+                "unconditional_logprobs": unconditional,
+                "num_tokens": [score.num_tokens for score in found],
+                "num_bytes": [score.num_bytes for score in found],
+                "numerator": float(right),
+                "denominator": 1.0,
+            }
+        )
+    return rows
+
+
+def _continued(prompt: str, option: str) -> str:
+    return option if not prompt or prompt[-1].isspace() else f" {option}"
+
+
+def _value(score: Score, norm: Norm, unconditional: float) -> float:
+    if norm == "bytes":
+        return score.logprob / max(1, score.num_bytes)
+    if norm == "tokens":
+        return score.logprob / max(1, score.num_tokens)
+    return score.logprob - unconditional
+
+
+def _texts(model: LanguageModel, items: list[Row]) -> list[Row]:
+    return [
+        {
+            "logprobs": [score.logprob],
+            "num_tokens": [score.num_tokens],
+            "num_bytes": [score.num_bytes],
+            "numerator": -score.logprob / math.log(2),
+            "denominator": float(score.num_bytes),
+        }
+        for score in model.score_texts([item["prompt"] for item in items])
+    ]
+
+
+def _generations(model: LanguageModel, items: list[Row]) -> list[Row]:
+    prompts = [[{"role": "user", "content": item["prompt"]}] if item["chat"] else item["prompt"] for item in items]
+    longest = max(len(item["answer"].split()) for item in items)
+    completions = model.generate(prompts, max_new_tokens=8 + 4 * longest, stop=["\n"])
+    failed = [completion.error for completion in completions if completion.error is not None]
+    if failed:
+        logger.warning("%d of %d answers failed and count as wrong; the first: %s", len(failed), len(items), failed[0])
+    if len(failed) > MOST_FAILURES * len(items):
+        raise RuntimeError(f"{len(failed)} of {len(items)} answers failed, too many for a value; the first: {failed[0]}")
+    return [
+        {
+            "completion": completion.text,
+            "num_tokens": [completion.num_tokens],
+            "numerator": float(completion.error is None and normalised(completion.text) == normalised(item["answer"])),
+            "denominator": 1.0,
+        }
+        for item, completion in zip(items, completions, strict=True)
+    ]
