@@ -1,9 +1,9 @@
 """The real command in processes of its own: without a network, with a cache of its own, and with pipes instead of a terminal."""
 
 import os
+import random
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,38 +41,41 @@ def metier(command, environment, tmp_path):
     """Runs `metier ARGUMENTS` in tmp_path. `stdin` is what is piped in; `extra` changes the environment."""
 
     def call(*arguments: object, stdin: str = "", extra: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-        return subprocess.run(
+        done = subprocess.run(
             [*command, *map(str, arguments)],
-            input=stdin,
+            input=stdin.encode(),
             capture_output=True,
-            text=True,
             cwd=tmp_path,
             env=environment | (extra or {}),
         )
+        # Decoded here: subprocess's own text mode would change line ends, and random models write any.
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return call
 
 
+COMMON = (
+    "old new small large quiet early late often never always near under behind between beyond carries holds finds leaves keeps "
+    "brings turns meets opens closes follows another several every third window table letter garden hour winter village colour"
+).split()
+
+
 @pytest.fixture
 def documents(tmp_path) -> Path:
-    """Thirty-six small documents of six kinds, in six subfolders."""
+    """Thirty-six small documents of random sentences, of six kinds in six subfolders."""
     topics = {
-        "bread": "flour water salt yeast oven crust dough",
-        "ships": "hull mast sail anchor harbour deck rudder",
-        "stars": "light orbit dust comet planet distance telescope",
-        "wool": "sheep yarn loom thread needle pattern dye",
-        "law": "court judge contract witness appeal claim verdict",
-        "bees": "hive honey queen flower pollen swarm wax",
+        "bread": "flour water salt yeast oven crust dough loaf miller baker",
+        "ships": "hull mast sail anchor harbour deck rudder keel captain tide",
+        "stars": "light orbit dust comet planet distance telescope night moon eclipse",
+        "wool": "sheep yarn loom thread needle pattern dye cloth weaver shears",
+        "law": "court judge contract witness appeal claim verdict statute lawyer clause",
+        "bees": "hive honey queen flower pollen swarm wax comb nectar keeper",
     }
-    folder = tmp_path / "papers"
+    generator, folder = random.Random(0), tmp_path / "papers"
     for topic, words in topics.items():
         (folder / topic).mkdir(parents=True)
         for number in range(6):
-            chosen = words.split()[number % 4 :] + words.split()[: number % 3]
-            sentences = [
-                f"The {word} number {number} of {topic} comes before the {other} and needs {number + position} hours of work."
-                for position, (word, other) in enumerate(pairwise(chosen))
-            ]
-            text = f"About {chosen[0]} {number} in {topic}\n\n" + " ".join(sentences) + "\n"
-            (folder / topic / f"{topic}-{number}.txt").write_text(text)
+            sentences = [" ".join(generator.sample(words.split(), 4) + generator.sample(COMMON, 5)) for _ in range(9)]
+            text = " ".join(f"The {sentence}." for sentence in sentences)
+            (folder / topic / f"{topic}-{number}.txt").write_text(text + "\n")
     return folder

@@ -11,8 +11,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from metier.models.precision import resolve_dtype
 from metier.models.tiny import make_tiny
 
 
@@ -23,8 +25,9 @@ def model(tmp_path_factory):
 
 
 def reference(path, messages, count):
-    """What transformers itself answers, greedily."""
-    tokenizer, network = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
+    """What transformers itself answers, greedily, in the precision that metier chooses."""
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    network = AutoModelForCausalLM.from_pretrained(path, dtype=resolve_dtype("auto", torch.device("cpu")))
     if isinstance(messages, str):
         inputs = tokenizer(messages, return_tensors="pt")
     else:

@@ -45,6 +45,15 @@ def test_documents_that_vanish_between_stages_are_told(records):
     assert vanished(records)[0] == f"clean: {unique:,} documents came in and only 5 are accounted for."
 
 
+def test_a_corpus_that_is_only_looked_at_need_not_come_out_again(tmp_path, run_in):
+    run = run_in(tmp_path)
+    for name, count in (("docs", 5), ("exam", 9)):
+        run.stage(name, "data.read", {"": Corpus.from_rows([{"id": str(i), "text": "t", "source": "s"} for i in range(count)])})
+    clean = Corpus.from_rows([{"id": str(i), "text": "t", "source": "s"} for i in range(5)])
+    folder = run.stage("clean", "curate.apart", {"": clean}, inputs={"corpus": ["docs"], "against": ["exam"]})
+    assert vanished(lineage(folder)) == []
+
+
 def test_examples_are_rows_that_the_rule_dropped(records):
     bar = next(bar for bar in bars(records) if bar.stage == "clean")
     folder = next(record for record in records if record.name == "clean").folder

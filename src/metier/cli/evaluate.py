@@ -1,19 +1,212 @@
-"""Scores one model on tasks."""
+"""`metier eval`: one model on tasks, with an interval for each."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from metier.artifacts import Items
+    from metier.evaluate.item import Item
+    from metier.evaluate.measure import Estimate
+
 EXAMPLES = """Examples:
 
-* `metier eval`
+* `metier eval smollm2`
+* `metier eval runs/quickstart/expert --tasks runs/quickstart/questions,general`
+* `metier eval hf://org/name --tasks exam.jsonl --norm tokens --into scores`
+* `metier eval openai://my-model@http://localhost:8000/v1 --tasks exam.jsonl --json`
 """
+
+GENERAL = "general"
 
 
 def evaluate(
-    model: Annotated[str | None, typer.Argument()] = None,
+    model: Annotated[
+        str, typer.Argument(help="A model: smollm2, tiny, a path (such as a run's stage folder), hf://, gguf:// or openai://.")
+    ],
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tasks",
+            metavar="TASK,...",
+            help="general (built-in probes), a stage of items of a run, or a .parquet or .jsonl file of items; JSON lines may also be "
+            "{question, options, answer} (answer: an option, its number from 0, or its letter) or {question, answer}.",
+        ),
+    ] = None,
+    norm: Annotated[
+        Literal["bytes", "tokens", "unconditional", "none"],
+        typer.Option("--norm", help="What the log-probability of an option is divided by, or less (unconditional)."),
+    ] = "bytes",
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="FOLDER", help="Store every item's score there, as Parquet.", show_default=False),
+    ] = None,
+    json_: Annotated[
+        bool,
+        typer.Option("--json", help="Machine-readable: a list of {task, role, metric, num_items, value, low, high, chance}."),
+    ] = False,
 ) -> None:
-    """Scores one model on tasks."""
-    raise typer.Exit(1)
+    """Scores a model on tasks, general abilities unless others are named."""
+    from rich.console import Console
+
+    from metier.artifacts import Scores
+    from metier.artifacts.files import atomic_folder
+    from metier.cli.display import Display, show_warnings
+    from metier.core.errors import InputError, RunError
+    from metier.engines.generate.open import open_language_model
+    from metier.evaluate.measure import measure, summarise
+    from metier.progress import listening
+
+    if into is not None and into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise InputError(f"{into} exists: choose another folder for --into")
+    console = Console(stderr=True)
+    show_warnings(console)
+    with console.status(f"opening {model} and the tasks"):
+        sets = [read_items(name) for name in _names(tasks or [GENERAL])]
+        _check_ids(sets)
+        asked = open_language_model(model)
+    display = Display(console)
+    with display, listening(display):
+        try:
+            scores = [measure(asked, items, norm=norm) for items in sets]
+        except RuntimeError as error:
+            raise RunError(f"{model} could not be scored: {error}") from error
+    estimates = [estimate for part in scores for estimate in summarise(part)]
+    if into is not None:
+        with atomic_folder(into) as partial:
+            Scores.from_rows(row for part in scores for row in part.rows()).save(partial)
+    if json_:
+        typer.echo(json.dumps([asdict(estimate) for estimate in estimates], indent=1))
+    else:
+        Console().print(_table(estimates))
+    if into is not None:
+        console.print(f"every item's score is in {into}", style="dim", markup=False, highlight=False)
+
+
+def read_items(name: str) -> Items:
+    """The items that a task's name means: the built-in probes, a folder or file of items, or JSON lines of simple questions."""
+    from metier.artifacts import Items
+    from metier.core.errors import InputError
+
+    path = Path(name).expanduser()
+    if name == GENERAL and not path.exists():
+        from metier.evaluate.general_probes import general_probes
+
+        return general_probes()
+    if path.suffix == ".jsonl" and path.is_file():
+        from metier.evaluate.item import items_table
+
+        return items_table(_json_items(path))
+    if path.is_dir() or path.suffix == ".parquet":
+        return Items.open(path)
+    if path.exists():
+        raise InputError(f"{name} is no task: give a folder of items, a .parquet or a .jsonl file")
+    raise InputError.unknown("task", name, [GENERAL], remedy=f"a task is {GENERAL}, or a folder or file of items")
+
+
+def _names(given: list[str]) -> Iterator[str]:
+    """The tasks named, each once; commas part them, except in the name of something that exists."""
+    seen = set()
+    for one in given:
+        for name in [one] if Path(one).exists() else one.split(","):
+            if name and name not in seen:
+                seen.add(name)
+                yield name
+
+
+def _check_ids(sets: list[Items]) -> None:
+    from metier.core.errors import InputError
+
+    seen: set[str] = set()
+    for items in sets:
+        ids = {str(row["id"]) for row in items.rows()}
+        if ids & seen:
+            raise InputError(
+                f"the item {min(ids & seen)!r} is in two of the tasks: give each set of items once, and files different names"
+            )
+        seen |= ids
+
+
+def _json_items(path: Path) -> Iterator[Item]:
+    from metier.core.errors import InputError
+
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.object[error.start]:#04x} at offset {error.start})") from error
+    count = 0
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            count += 1
+            try:
+                yield _item(json.loads(line), path.stem, number)
+            except (ValueError, TypeError) as error:
+                raise InputError(f"{path}:{number}: {error}") from error
+    if count == 0:
+        raise InputError(f"{path} holds no items")
+
+
+def _item(row: Any, task: str, number: int) -> Item:
+    """One line: an item with artifacts.Items' columns, or a question with options and an answer, or with an answer alone."""
+    from metier.evaluate.item import Item
+
+    if not isinstance(row, dict):
+        raise ValueError(f"a line must be an object, and this is {json.dumps(row)[:60]}")
+    if {"id", "kind", "prompt"} <= row.keys():
+        given: dict[str, Any] = {"task": task, "role": GENERAL} | row
+        return Item(**given)
+    question = row.get("question")
+    if not isinstance(question, str) or "answer" not in row:
+        raise ValueError(f"an item needs `question` and `answer`, and this one has {', '.join(row) or 'nothing'}")
+    options, answer = row.get("options"), row["answer"]
+    base: dict[str, Any] = {"id": f"{task}-{number}", "task": task, "role": GENERAL, "prompt": f"Question: {question}\nAnswer:"}
+    if options is None:
+        return Item(**base, kind="generate", answer=str(answer))
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise ValueError("`options` must be a list of texts")
+    return Item(**base, kind="choice", options=options, gold=_gold(options, answer))
+
+
+def _gold(options: list[str], answer: Any) -> int:
+    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(options):
+        return answer
+    if answer in options:
+        return options.index(answer)
+    if isinstance(answer, str) and len(answer) == 1 and 0 <= ord(answer.upper()) - ord("A") < len(options):
+        return ord(answer.upper()) - ord("A")
+    raise ValueError(f"the answer {answer!r} is none of the {len(options)} options, nor the number or letter of one")
+
+
+def _table(estimates: list[Estimate]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (
+        ("task", "left"),
+        ("metric", "left"),
+        ("n", "right"),
+        ("value", "right"),
+        ("95% interval", "right"),
+        ("chance", "right"),
+    ):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for estimate in estimates:
+        show = "{:.3f}".format if estimate.metric == "bits per byte" else "{:.1%}".format
+        table.add_row(
+            Text(estimate.task, style="cyan"),
+            estimate.metric,
+            f"{estimate.num_items:,}",
+            show(estimate.value),
+            f"{show(estimate.low)} to {show(estimate.high)}",
+            show(estimate.chance) if estimate.chance is not None else "",
+        )
+    return table

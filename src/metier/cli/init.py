@@ -79,7 +79,8 @@ def recipe_name(source: str) -> str:
 def recipe(name: str, seen: Survey, model: str, *, gpu: bool) -> str:
     """The recipe's text for documents that were looked at."""
     by, by_reason = _grouping(seen)
-    lesson, epochs, lesson_reason = _budget(seen, gpu)
+    lesson, lesson_reason = _lesson(seen, gpu)
+    epochs, epochs_reason = _epochs(seen, lesson, gpu)
     source = (
         f"{{use: data.read, source: {_quoted(seen.source)}"
         + (f", text_column: {_quoted(seen.text_column)}" if seen.text_column not in (None, "text") else "")
@@ -108,19 +109,21 @@ def recipe(name: str, seen: Survey, model: str, *, gpu: bool) -> str:
         "",
         *_comment(lesson_reason),
         *(
-            [f"  lesson: {{use: data.sample, corpus: $parts.train, by: {by or 'null'}, characters: {_short(lesson)}}}"]
+            [f"  lesson: {{use: data.sample, corpus: $parts.train, by: {by or 'null'}, characters: {_short(lesson)}}}", ""]
             if lesson is not None
             else []
         ),
-        f"  expert: {{use: pretrain.continued, model: $base, corpus: {training}, epochs: {epochs}}}",
-        "",
         *_comment(
-            "The examination: questions made from the documents without any model (from those trained on, for knowledge acquired, and from",
-            "those held out, for generalisation), texts never seen, and general abilities that must not be lost.",
+            "The examination, written before the lesson is learnt, so that documents too poor to ask about are found out early: questions made "
+            "without any model (from documents trained on, for knowledge acquired, and from those held out, for generalisation), texts never "
+            "seen, and general abilities that must not be lost.",
         ),
         f"  questions: {{use: evaluate.corpus_questions, train: {training}, held_out: $parts.held_out}}",
         "  unseen: {use: evaluate.held_out_text, corpus: $parts.held_out}",
         "  general: {use: evaluate.general_probes}",
+        "",
+        *_comment(epochs_reason),
+        f"  expert: {{use: pretrain.continued, model: $base, corpus: {training}, epochs: {epochs}}}",
         "  versus: {use: evaluate.head_to_head, candidate: $expert, base: $base, items: [$questions, $unseen, $general]}",
         "",
         "  report: {use: report.page, of: [$versus]}",
@@ -187,40 +190,39 @@ def _held_out(seen: Survey) -> float:
     return 0.1 if seen.characters > 1_000_000 else 0.15 if seen.characters > 200_000 else 0.2
 
 
-def _budget(seen: Survey, gpu: bool) -> tuple[int | None, int, str]:
-    """Characters of the lesson (None: everything), epochs, and why."""
-    train = seen.characters * (1 - _held_out(seen))
-    if gpu:
-        epochs = 1 if train > 20_000_000 else 2 if train > 1_000_000 else 3
-        return (
-            None,
-            epochs,
-            f"All of it is learnt, {_epochs(epochs)}: about {_short(train / 4 * epochs)} tokens. This machine has a GPU; on a CPU, put a `data.sample` before.",
-        )
-    if train > 1.5 * LESSON:
-        minutes = 2 * LESSON / 4 / TOKENS_A_MINUTE
-        return (
-            LESSON,
-            2,
-            (
-                f"Only a sample is learnt, twice: {_short(2 * LESSON / 4)} tokens, about {minutes:.0f} minutes for the default model on two CPU cores, of "
-                f"{_short(train / 4)} tokens there are. Raise `characters` with your patience; on a GPU, drop `lesson` and train on $parts.train."
-            ),
-        )
-    epochs = 2 if train > 0.75 * LESSON else 3 if train > 0.3 * LESSON else 4
-    minutes = epochs * train / 4 / TOKENS_A_MINUTE
-    return (
-        None,
-        epochs,
-        (
-            f"All of it is learnt, {_epochs(epochs)}: about {_short(epochs * train / 4)} tokens, {max(1, minutes):.0f} min for the default model on two CPU "
-            "cores. Little text may be read a few times before that harms."
-        ),
+def _training(seen: Survey) -> float:
+    """Characters that are not held out."""
+    return seen.characters * (1 - _held_out(seen))
+
+
+def _lesson(seen: Survey, gpu: bool) -> tuple[int | None, str]:
+    """Characters of the lesson, and why; None and nothing where all of it is learnt."""
+    if gpu or _training(seen) <= 1.5 * LESSON:
+        return None, ""
+    return LESSON, (
+        f"Of {_short(_training(seen) / 4)} tokens a sample is learnt, as much as two CPU cores do in minutes. Raise `characters` with your patience; on a "
+        "GPU, drop this stage and write $parts.train for $lesson below."
     )
 
 
-def _epochs(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+def _epochs(seen: Survey, lesson: int | None, gpu: bool) -> tuple[int, str]:
+    """How often the lesson is read, and why."""
+    characters = lesson if lesson is not None else _training(seen)
+    if gpu:
+        epochs = 1 if characters > 20_000_000 else 2 if characters > 1_000_000 else 3
+    else:
+        epochs = 2 if characters > 0.75 * LESSON else 3 if characters > 0.3 * LESSON else 4
+    often = {1: "once", 2: "twice"}.get(epochs, f"{epochs} times")
+    tokens = epochs * characters / 4
+    time = (
+        "this machine has a GPU"
+        if gpu
+        else f"about {max(1, tokens / TOKENS_A_MINUTE):.0f} min for the default model on two CPU cores"
+    )
+    return (
+        epochs,
+        f"The lesson is read {often}, {_short(tokens)} tokens in all; {time}. The less text, the more often it may be read before that harms.",
+    )
 
 
 def _plural(count: float, noun: str) -> str:

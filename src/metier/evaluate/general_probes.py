@@ -38,21 +38,27 @@ THINGS = [
     ("picture", "pictures"),
 ]
 
+INSTRUCTIONS = (
+    "Instruction: Say river.\nResponse: river\nInstruction: Say stone twice.\nResponse: stone stone\n"
+    "Instruction: Say silver, then garden.\nResponse: silver garden\n"
+)
+
 
 @method(claim="notices when a model lost arithmetic, grammar, copying or the following of instructions")
 def general_probes(*, num_items: int = 500, seed: int = 0) -> Items:
-    """Four probes of `num_items` each (role general): sums in words, grammatical minimal pairs, copying a list, simple instructions.
+    """Four probes of `num_items` each (role general): numbers in words, grammatical minimal pairs, copying a list, simple instructions.
 
-    The first three are choices; instructions go through the chat template and are answered in words. With 500 items a difference of two
+    The first three are choices; instructions are answered in words, after three examples. With 500 items a difference of two
     models that disagree on a tenth of them has a 95% interval of plus or minus 2.8 points. The difficulty was set so that
-    SmolLM2-135M-Instruct as it comes is well above chance on each, before any specialist was seen.
+    SmolLM2-135M-Instruct as it comes is well above chance on each, before any specialist was seen: sums beyond ten and instructions in its
+    chat format are beyond it, and would have shown nothing.
     Settings:
         num_items: items of each probe; at 20% disagreement 500 give 3.9 points, 850 give 3
     """
     if num_items < 1:
         raise ValueError(f"num_items={num_items} asks nothing: give 1 or more")
     makers: dict[str, Callable[[random.Random], tuple[str, list[str], str]]] = {
-        "arithmetic in words": _sum,
+        "arithmetic in words": _number,
         "grammar": _grammar,
         "copying": _copying,
         "simple instructions": _instruction,
@@ -76,24 +82,26 @@ def general_probes(*, num_items: int = 500, seed: int = 0) -> Items:
 
 def _item(name: str, task: str, prompt: str, wrong: list[str], right: str, generator: random.Random) -> Item:
     if not wrong:
-        return Item(name, task, "general", "generate", prompt, answer=right, chat=True)
+        return Item(name, task, "general", "generate", prompt, answer=right)
     gold = generator.randrange(len(wrong) + 1)
     return Item(name, task, "general", "choice", prompt, [*wrong[:gold], right, *wrong[gold:]], gold)
 
 
-def _sum(generator: random.Random) -> tuple[str, list[str], str]:
-    a, b = generator.randint(1, 10), generator.randint(1, 10)
+def _number(generator: random.Random) -> tuple[str, list[str], str]:
+    """Counting on, up or down, or a small sum after four others."""
     if generator.random() < 0.5:
-        result, asked = a + b, generator.choice(["{a} plus {b}", "the sum of {a} and {b}", "{a} and {b} together"])
+        length, step = generator.randint(3, 5), generator.choice([1, -1])
+        start = generator.randint(0, 20 - length) if step == 1 else generator.randint(length, 20)
+        right = start + step * length
+        counted = ", ".join(NUMBERS[number] for number in range(start, right, step))
+        prompt = f"{generator.choice(['Counting', 'The numbers in order', 'Count with me'])}: {counted},"
     else:
-        a, b = max(a, b) + 1, min(a, b)
-        result, asked = (
-            a - b,
-            generator.choice(["{a} minus {b}", "{b} taken away from {a}", "the difference between {a} and {b}"]),
-        )
-    near = [number for number in range(max(0, result - 5), min(20, result + 5) + 1) if number != result]
-    prompt = f"Question: What is {asked.format(a=NUMBERS[a], b=NUMBERS[b])}?\nAnswer: The answer is"
-    return prompt, [NUMBERS[number] for number in generator.sample(near, 3)], NUMBERS[min(result, 20)]
+        *examples, (a, b) = [(generator.randint(1, 5), generator.randint(1, 5)) for _ in range(5)]
+        right = a + b
+        solved = "".join(f"{NUMBERS[x]} plus {NUMBERS[y]} is {NUMBERS[x + y]}.\n" for x, y in examples)
+        prompt = f"{solved}{NUMBERS[a]} plus {NUMBERS[b]} is"
+    near = [number for number in range(max(0, right - 5), min(20, right + 5) + 1) if number != right]
+    return prompt, [NUMBERS[number] for number in generator.sample(near, 3)], NUMBERS[right]
 
 
 def _grammar(generator: random.Random) -> tuple[str, list[str], str]:
@@ -131,10 +139,10 @@ def _grammar(generator: random.Random) -> tuple[str, list[str], str]:
 
 
 def _copying(generator: random.Random) -> tuple[str, list[str], str]:
-    words = generator.sample(WORDS, 5)
-    wrong = []
-    while len(wrong) < 3:
-        i, j = sorted(generator.sample(range(5), 2))
+    words = generator.sample(WORDS, 4)
+    wrong: list[str] = []
+    while len(wrong) < 2:
+        i, j = sorted(generator.sample(range(4), 2))
         changed = [*words]
         changed[i], changed[j] = changed[j], changed[i]
         if ", ".join(changed) not in wrong:
@@ -143,12 +151,12 @@ def _copying(generator: random.Random) -> tuple[str, list[str], str]:
 
 
 def _instruction(generator: random.Random) -> tuple[str, list[str], str]:
-    first, second, third = generator.sample(WORDS, 3)
-    return generator.choice(
+    first, second = generator.sample(WORDS, 2)
+    instruction, right = generator.choice(
         [
-            (f"Reply with only the word {first}.", [], first),
-            (f"Say the word {first} and nothing else.", [], first),
-            (f"Repeat this text exactly: {first} {second} {third}", [], f"{first} {second} {third}"),
-            (f"Write the words {first} and {second}, separated by a comma, and nothing else.", [], f"{first}, {second}"),
+            (f"Say {first}.", first),
+            (f"Say {first} twice.", f"{first} {first}"),
+            (f"Say {first}, then {second}.", f"{first} {second}"),
         ]
     )
+    return f"{INSTRUCTIONS}Instruction: {instruction}\nResponse:", [], right

@@ -155,7 +155,7 @@ def _texts(model: LanguageModel, items: list[Row]) -> list[Row]:
 def _generations(model: LanguageModel, items: list[Row]) -> list[Row]:
     prompts = [[{"role": "user", "content": item["prompt"]}] if item["chat"] else item["prompt"] for item in items]
     longest = max(len(item["answer"].split()) for item in items)
-    completions = model.generate(prompts, max_new_tokens=8 + 4 * longest, stop=["\n"])
+    completions = model.generate(prompts, max_new_tokens=6 + 3 * longest, stop=["\n"])
     failed = [completion.error for completion in completions if completion.error is not None]
     if failed:
         logger.warning("%d of %d answers failed and count as wrong; the first: %s", len(failed), len(items), failed[0])

@@ -78,12 +78,12 @@ def _funnels(record: StageRecord) -> dict[str, dict[str, Any]]:
 
 
 def _given(record: StageRecord, by_folder: Mapping[Path, StageRecord]) -> Iterator[int]:
-    for references in record.facts["inputs"].values():
-        for reference in references:
-            stage, _, field = reference.partition(".")
-            source = by_folder.get(record.folder.parent / record.facts["input_folders"].get(stage, ""))
-            if source is not None and _noun(source, field) == NOUNS["Corpus"] and field in source.funnels():
-                yield source.funnels()[field]["kept"]
+    """How many documents each input of the first parameter held; further parameters are what a method looks at, not what it turns over."""
+    for reference in next(iter(record.facts["inputs"].values()), []):
+        stage, _, field = reference.partition(".")
+        source = by_folder.get(record.folder.parent / record.facts["input_folders"].get(stage, ""))
+        if source is not None and _noun(source, field) == NOUNS["Corpus"] and field in source.funnels():
+            yield source.funnels()[field]["kept"]
 
 
 def _noun(record: StageRecord, field: str) -> str:

@@ -127,9 +127,12 @@ def test_a_read_only_folder_is_survived(cache, caplog):
     cache.put([("a", Score(-1.0, 1, 1))])
     cache.file.parent.chmod(0o500)
     try:
-        cache.put([("b", Score(-1.0, 1, 1))])
+        with caplog.at_level(logging.WARNING):
+            cache.put([("b", Score(-1.0, 1, 1))])
+            cache.put([("c", Score(-1.0, 1, 1))])
     finally:
         cache.file.parent.chmod(0o700)
+    assert len(caplog.records) == 1 and "answers are not kept on disk" in caplog.text
 
 
 def test_several_processes_write_at_once(cache):
