@@ -1,3 +1,4 @@
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -5,13 +6,25 @@ from pathlib import Path
 import pytest
 
 TOPICS = {
-    "bread": "flour water salt yeast oven crust dough loaf",
-    "ships": "hull mast sail anchor harbour deck rudder keel",
-    "stars": "light orbit dust comet planet distance telescope night",
-    "wool": "sheep yarn loom thread needle pattern dye cloth",
-    "law": "court judge contract witness appeal claim verdict statute",
-    "bees": "hive honey queen flower pollen swarm wax comb",
+    "bread": "flour water salt yeast oven crust dough loaf crumb bakery".split(),
+    "ships": "hull mast sail anchor harbour deck rudder keel rope captain".split(),
+    "stars": "light orbit dust comet planet distance telescope night gravity eclipse".split(),
+    "wool": "sheep yarn loom thread needle pattern dye cloth spindle shawl".split(),
+    "law": "court judge contract witness appeal claim verdict statute oath jury".split(),
+    "bees": "hive honey queen flower pollen swarm wax comb drone meadow".split(),
 }
+FRAMES = [
+    "Nobody who has seen {a} and {b} together forgets how they differ.",
+    "Before {a} there must be {b}, or the work of a whole week is lost.",
+    "Old people say that {a} was cheaper once.",
+    "Take {b}, leave it for {n} hours, and only then think of {a}.",
+    "Why {a} needs {n} days of rest has never been explained.",
+    "In the north they use {b} instead, and they are proud of it.",
+    "A master would rather lose {a} than lend it.",
+    "The first mention of {b} is {n} centuries old.",
+    "Children learn the word {a} late.",
+    "It is {b} that decides the price.",
+]
 RECIPE = """\
 name: small
 seed: 0
@@ -21,11 +34,11 @@ stages:
   unique: {{use: curate.duplicates, corpus: $docs}}
   clean: {{use: curate.quality, corpus: $unique}}
   parts: {{use: data.split, corpus: $clean, by: source, held_out: 0.3}}
-  expert: {{use: pretrain.continued, model: $base, corpus: $parts.train, held_out: $parts.held_out, epochs: 4,
-    learning_rate: 0.003, sequence_length: 128, batch_tokens: 256, checkpoint_seconds: 0.5}}
   questions: {{use: evaluate.corpus_questions, train: $parts.train, held_out: $parts.held_out}}
   unseen: {{use: evaluate.held_out_text, corpus: $parts.held_out}}
   general: {{use: evaluate.general_probes, num_items: 20}}
+  expert: {{use: pretrain.continued, model: $base, corpus: $parts.train, held_out: $parts.held_out, epochs: 4,
+    learning_rate: 0.003, sequence_length: 128, batch_tokens: 256, checkpoint_seconds: 0.5}}
   versus: {{use: evaluate.head_to_head, candidate: $expert, base: $base, items: [$questions, $unseen, $general], replicates: 1000}}
   report: {{use: report.page, of: [$versus]}}
 """
@@ -37,14 +50,15 @@ def documents(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     for topic, words in TOPICS.items():
         for number in range(10):
-            chosen = words.split()[number % 4 :] + words.split()[: number % 3]
+            generator = random.Random(f"{topic} {number}")
             sentences = [
-                f"The {word} number {number} of {topic} is described here: it comes before the {other} and needs {number + position} hours."
-                for position, (word, other) in enumerate(zip(chosen, chosen[1:], strict=False))
+                frame.format(a=a, b=b, n=generator.randint(2, 99))
+                for frame in generator.sample(FRAMES, 6)
+                for a, b in [generator.sample(words, 2)]
             ]
             file = folder / topic / f"{topic}-{number}.txt"
             file.parent.mkdir(exist_ok=True)
-            file.write_text(f"About {chosen[0]} {number} in {topic}\n\n" + " ".join(sentences) + "\n")
+            file.write_text(" ".join(sentences) + "\n")
     return folder
 
 

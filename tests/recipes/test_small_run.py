@@ -59,7 +59,15 @@ def test_two_runs_give_identical_metrics(finished, recipe, metier, tmp_path):
 
 @pytest.mark.slow
 def test_killed_five_times_at_random_moments_the_run_ends_as_if_nothing_had_happened(finished, recipe, tmp_path):
-    command = [sys.executable, "-c", "from metier.cli.main import main; main()", "run", str(recipe), "--into", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-c",
+        "from metier.cli.main import main; main()",
+        "run",
+        str(recipe),
+        "--into",
+        str(tmp_path / "run"),
+    ]
     generator = random.Random(0)
     kills = 0
     for _ in range(5):

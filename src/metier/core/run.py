@@ -68,7 +68,7 @@ def _run_stage(plan: Plan, stage: PlannedStage, folders: dict[str, Path]) -> dic
                 value = _call(plan, stage, folders, partial / "work")
                 save_result(value, stage.result, partial, lambda: _tokenizer(plan, stage, folders))
             except (Exception, KeyboardInterrupt):
-                logger.error("stage %s stopped:\n%s", stage.name, traceback.format_exc())
+                logger.info("stage %s stopped:\n%s", stage.name, traceback.format_exc())
                 raise
             del value
         facts = _facts(plan, stage) | {"started": began} | usage.facts()

@@ -52,9 +52,9 @@ def plan(pieces: Sequence[Piece], *, row_tokens: int, min_prefix: int | None, sh
     """
     order = sorted(range(len(pieces)), key=lambda number: pieces[number].input_ids)
     shared = [0] + [_common(pieces[a].input_ids, pieces[b].input_ids) for a, b in pairwise(order)]
-    starts = _row_starts([len(pieces[number].input_ids) for number in order], shared, row_tokens, share)
-    bounds = list(zip(starts, [*starts[1:], len(order)], strict=True))
     lengths = [len(pieces[number].input_ids) for number in order]
+    starts = _row_starts(lengths, shared, row_tokens, min_prefix, share)
+    bounds = list(zip(starts, [*starts[1:], len(order)], strict=True))
     unasked = [len(pieces[number].input_ids) - len(pieces[number].targets) for number in order]
     sizes = [lengths[a] + sum(lengths[i] - shared[i] for i in range(a + 1, b)) for a, b in bounds]
     inner = [min([*shared[a + 1 : b], *unasked[a:b]]) for a, b in bounds]
@@ -65,17 +65,22 @@ def plan(pieces: Sequence[Piece], *, row_tokens: int, min_prefix: int | None, sh
     return runs
 
 
-def _row_starts(lengths: list[int], shared: list[int], row_tokens: int, share: bool) -> list[int]:
-    """Where in the sorted order rows begin. A row may run to twice its length rather than part sequences that share a lot."""
-    starts, size = [], 0
+def _row_starts(lengths: list[int], shared: list[int], row_tokens: int, min_prefix: int | None, share: bool) -> list[int]:
+    """Where in the sorted order rows begin. A row may run to twice its length rather than part sequences that share a lot.
+
+    What a row shares with the one before does not count where it is long enough to be computed apart.
+    """
+    starts: list[int] = []
+    size = apart = 0
     for i, length in enumerate(lengths):
-        new = length - shared[i]
-        fits = size + new <= row_tokens or (size + new <= 2 * row_tokens and 4 * shared[i] > row_tokens)
+        grown = size + length - shared[i]
+        fits = grown <= row_tokens or (grown <= 2 * row_tokens and 4 * (shared[i] - apart) > row_tokens)
         if i > 0 and (fits if share else shared[i] == lengths[i - 1]):
-            size += new
+            size = grown
         else:
             starts.append(i)
-            size = length
+            apart = shared[i] if min_prefix is not None and shared[i] >= min_prefix else 0
+            size = length - apart
     return starts
 
 
