@@ -79,6 +79,7 @@ def test_items_of_a_run_are_tasks_and_are_shown_as_a_table(metier, model, tmp_pa
     assert "0.0%" in found["writing"] and "exact match" in found["writing"]
 
 
+@pytest.mark.slow
 def test_the_built_in_probes_are_the_default(metier):
     done = metier("eval", "tiny", "--json")
     assert done.returncode == 0, done.stderr

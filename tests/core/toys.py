@@ -79,5 +79,5 @@ def lies(corpus: Corpus) -> Corpus:
     return {"not": "a corpus"}  # type: ignore[return-value]
 
 
-def untyped(corpus: Corpus, *, size=3) -> Corpus:  # noqa: ANN001
+def untyped(corpus: Corpus, *, size=3) -> Corpus:
     return corpus

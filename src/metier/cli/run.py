@@ -92,7 +92,7 @@ def _print_results(console: Console, plan: Plan, folders: dict[str, Path], secon
     console.print(Text(f"done in {duration(seconds)}", style="bold green"))
     for stage in plan.stages:
         link = plan.store.folder / stage.name
-        if stage.result.single is Model and any(stage.name == found.stage for later in plan.stages for found in later.inputs):
+        if stage.result.single is Model and stage.inputs:  # made by this run, not what it began with
             console.print(Text.assemble("  model   ", (str(link), "cyan")))
         elif stage.result.single is Report:
             console.print(Text.assemble("  report  ", (str(link / "index.html"), "cyan")))

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from metier.engines.generate.backend import Sampling
 from metier.engines.generate.endpoint import open_endpoint
 from metier.engines.generate.open import open_language_model
 
@@ -121,6 +122,17 @@ def test_a_dead_server_is_given_up_once_not_for_each_prompt(server, model):
     answers = model.generate([ask(f"q{n}") for n in range(50)])
     assert all("ConnectError" in answer.error for answer in answers)
     assert time.monotonic() - started < 5  # one round of pauses takes about 0.3 s
+
+
+def test_who_stops_early_does_not_wait_for_retries(server, model):
+    server.retry_after, server.plan = "30", ["", "429"]
+    model.backend.concurrency = 1
+    answers = model.backend.complete([ask(f"q{n}") for n in range(5)], Sampling(9, 0.0, 1.0, (), 0))
+    assert next(answers)[1].text == "Q0"
+    started = time.monotonic()
+    answers.close()
+    assert time.monotonic() - started < 5
+    assert not model.backend.http.stopping.is_set()
 
 
 def test_an_answer_of_another_form_is_an_error(server, model):

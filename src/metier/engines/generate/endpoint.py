@@ -77,7 +77,9 @@ class EndpointBackend:
             for done in as_completed(numbers):
                 yield numbers[done], done.result()
         finally:  # also when the reader stops early: what is not sent yet is never sent
+            self.http.stopping.set()
             pool.shutdown(cancel_futures=True)
+            self.http.stopping.clear()
 
     def _complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
         try:

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 TEXT_WINDOW = 2048
 MAX_ROWS = {"cpu": 32, "cuda": 256}
+MAX_PROMPT_TOKENS = 16_384  # of all prompts read in one forward pass
 
 
 @dataclass
@@ -136,7 +137,13 @@ class LocalBackend:
         batch: list[int] = []
         for number in sorted(rows, key=lambda number: -len(rows[number].ids)):
             width = max((len(rows[other].ids) + rows[other].limit for other in [*batch[:1], number]), default=0)
-            if batch and ((len(batch) + 1) * width > budget or len(batch) >= MAX_ROWS[device.type]):
+            prompt_tokens = (len(batch) + 1) * len(rows[(batch or [number])[0]].ids)
+            full = (
+                (len(batch) + 1) * width > budget
+                or prompt_tokens > MAX_PROMPT_TOKENS
+                or len(batch) >= MAX_ROWS.get(device.type, 32)
+            )
+            if batch and full:
                 yield batch
                 batch = []
             batch.append(number)

@@ -34,11 +34,13 @@ class RetryingClient:
 
     attempts: how often a request is sent at most
     first_pause_seconds: about the pause before the second attempt; it doubles from attempt to attempt
+    stopping: set it, and threads that wait give up at once
     """
 
     client: httpx.Client
     attempts: int = 8
     first_pause_seconds: float = 0.5
+    stopping: threading.Event = field(default_factory=threading.Event)
     _random: random.Random = field(default_factory=random.Random)  # jitter: it changes no answer
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _resume_at: float = 0.0  # no request of any thread is sent before, in monotonic seconds
@@ -48,6 +50,8 @@ class RetryingClient:
         """The server's JSON object. Raises RequestError with the last reason."""
         for attempt in range(1, self.attempts + 1):
             self._wait()
+            if self.stopping.is_set():
+                raise RequestError("stopped before it was sent")
             try:
                 answer = self._once(path, payload)
                 self._out_of_reach = False
@@ -82,14 +86,14 @@ class RetryingClient:
         pause = min(self.first_pause_seconds * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS) * self._random.uniform(0.5, 1.5)
         logger.info("attempt %d: %s; again in %.1f s", attempt, trouble, trouble.wait if trouble.wait is not None else pause)
         if trouble.wait is None:
-            time.sleep(pause)
+            self.stopping.wait(pause)
             return
         with self._lock:  # a server that names a time means everybody
             self._resume_at = max(self._resume_at, time.monotonic() + trouble.wait)
 
     def _wait(self) -> None:
-        while (left := self._resume_at - time.monotonic()) > 0:
-            time.sleep(left)
+        while (left := self._resume_at - time.monotonic()) > 0 and not self.stopping.wait(left):
+            pass
 
 
 class _RetryableError(Exception):

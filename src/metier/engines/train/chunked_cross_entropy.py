@@ -20,10 +20,10 @@ CHUNK_BYTES = 64 * 2**20  # of one chunk's logits in fp32
 
 
 class TokenLoss(NamedTuple):
-    """total: scalar, differentiable, the sum in nats; nll_N: each token's own loss in fp32, without gradient."""
+    """total: scalar, differentiable, the sum in nats; nll (N,): each token's own loss in fp32, without gradient."""
 
     total: Tensor
-    nll_N: Tensor
+    nll: Tensor
 
 
 @method(
@@ -86,18 +86,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             logits_CV = hidden_CD @ weight.T
             if bias_V is not None:
                 logits_CV = logits_CV + bias_V.to(logits_CV.dtype)
-            logits_CV = logits_CV.float()
-            if scale != 1.0:
-                logits_CV *= scale
-            bounded_CV = torch.tanh(logits_CV / softcap) if softcap is not None else None
-            if bounded_CV is not None:
+            bounded_CV = None
+            if scale != 1.0 or softcap is not None:
+                logits_CV = logits_CV.float() * scale
+            if softcap is not None:
+                bounded_CV = torch.tanh(logits_CV / softcap)
                 logits_CV = softcap * bounded_CV
-            log_z_C = torch.logsumexp(logits_CV, dim=-1)
-            nll_N[part] = log_z_C - logits_CV.gather(1, labels_C[:, None]).squeeze(1)
+            logprobs_CV = torch.log_softmax(logits_CV, dim=-1, dtype=torch.float32)
+            nll_N[part] = -logprobs_CV.gather(1, labels_C[:, None]).squeeze(1)
             if not (needs_hidden or needs_weight or needs_bias):
                 continue
-            grad_CV = torch.exp(logits_CV - log_z_C[:, None])
-            grad_CV.scatter_add_(1, labels_C[:, None], torch.full_like(grad_CV[:, :1], -1.0))
+            grad_CV = logprobs_CV.exp_()
+            grad_CV[torch.arange(len(labels_C), device=labels_C.device), labels_C] -= 1.0
             if bounded_CV is not None:
                 grad_CV *= 1 - bounded_CV.square()
             if scale != 1.0:

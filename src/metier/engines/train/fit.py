@@ -20,7 +20,7 @@ from metier.engines.train import checkpoints as saved
 from metier.engines.train.adapter import Adapter
 from metier.engines.train.metrics import MetricsFile
 from metier.engines.train.packed_loss import check_against_logits, lose_in_chunks, restore
-from metier.engines.train.segments import use_segments
+from metier.engines.train.segments import plain_attention, use_segments
 from metier.engines.train.trainer import Collator, Recorder, Row, Trainer, unwrap
 from metier.progress import task
 
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 Precision = Literal["auto", "float32", "bfloat16"]
 HELD_OUT_TOKENS = 16_384  # measured on the way; the examination measures all
 EVALUATIONS = 4
+TOKENS_AT_ONCE = (
+    1024  # more save no time on a CPU, where matrix products are saturated, and cost 3 MB of activations each at 135M
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,9 @@ def fit(
     for parameter in trained.parameters():
         parameter.data = parameter.data.contiguous()
     half = precision == "bfloat16" or (precision == "auto" and fast_bfloat16(device))
-    steps_an_epoch = math.ceil(len(rows) / schedule.rows_per_step)
+    rows_per_step = min(schedule.rows_per_step, len(rows))
+    together = rows_at_once(rows, rows_per_step)
+    steps_an_epoch = math.ceil(len(rows) / rows_per_step)
     steps = max(1, round(schedule.epochs * steps_an_epoch))
     resume = saved.latest(workdir)
     first = int(resume.name.rpartition("-")[2]) if resume is not None else 0
@@ -96,8 +101,8 @@ def fit(
     arguments = TrainingArguments(
         output_dir=str(workdir),
         max_steps=steps,
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=min(schedule.rows_per_step, len(rows)),
+        per_device_train_batch_size=together,
+        gradient_accumulation_steps=rows_per_step // together,
         learning_rate=schedule.learning_rate,
         lr_scheduler_type=schedule.shape,
         warmup_steps=round(schedule.warmup * steps),
@@ -134,7 +139,7 @@ def fit(
     if adapter is not None:
         final = final.merge_and_unload()
     lines = [line for line in metrics.lines() if "trained" in line]
-    final.set_attn_implementation("sdpa")
+    final.set_attn_implementation(plain_attention(final))
     return Model.of(
         final.to(stored_dtype),
         model.tokenizer(),
@@ -149,6 +154,13 @@ def fit(
         peak_memory_bytes=peak_memory_bytes(),
         base=model.facts.get("source", str(model.path)),
     )
+
+
+def rows_at_once(rows: Sequence[Row], rows_per_step: int) -> int:
+    """How many rows go through the network together: the most that divide a step and hold about TOKENS_AT_ONCE tokens on average."""
+    mean = sum(len(sequence) for row in rows for sequence in row) / len(rows)
+    fitting = [count for count in range(1, rows_per_step + 1) if rows_per_step % count == 0 and count * mean <= TOKENS_AT_ONCE]
+    return max(fitting, default=1)
 
 
 def fast_bfloat16(device: str) -> bool:

@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput
 
 from metier.engines.text.sequences import IGNORED
 from metier.engines.train.chunked_cross_entropy import chunked_cross_entropy
+from metier.engines.train.segments import plain_attention
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def lose_in_chunks(model: PreTrainedModel) -> None:
         if torch.is_autocast_enabled(hidden_ND.device.type):
             hidden_ND = hidden_ND.to(torch.get_autocast_dtype(hidden_ND.device.type))
         found = chunked_cross_entropy(hidden_ND, head.weight, labels[predicted_1T], head.bias, scale=scale, softcap=softcap)
-        return PackedLoss(loss=found.total, nll=found.nll_N)
+        return PackedLoss(loss=found.total, nll=found.nll)
 
     model.forward = types.MethodType(forward, model)
 
@@ -78,7 +79,7 @@ def check_against_logits(model: PreTrainedModel, batch: dict[str, Any], toleranc
             input_ids=ids_1T, labels=labels_1T, position_ids=positions_1T, cu_seq_lens_q=borders_T, cu_seq_lens_k=borders_T,
             max_length_q=end - start, max_length_k=end - start,
         ).loss  # fmt: skip
-        model.set_attn_implementation("sdpa")
+        model.set_attn_implementation(plain_attention(model))
         logits_TV = type(model).forward(model, input_ids=ids_1T, use_cache=False).logits[0].float()
         theirs = nn.functional.cross_entropy(logits_TV, labels_1T[0], ignore_index=IGNORED, reduction="sum")
     model.set_attn_implementation(chosen)

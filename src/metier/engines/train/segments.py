@@ -35,21 +35,21 @@ def attend_within_segments(
     if cu_seq_lens_q is None:
         raise ValueError(f"{NAME} needs cu_seq_lens_q, the borders of the sequences in a row")
     grouped = query.shape[1] != key.shape[1]
-    borders = cu_seq_lens_q.tolist()
-    parts = []
-    for start, end in zip(borders, borders[1:], strict=False):
-        parts.append(
-            nn.functional.scaled_dot_product_attention(
-                query[:, :, start:end],
-                key[:, :, start:end],
-                value[:, :, start:end],
-                dropout_p=dropout,
-                is_causal=end - start > 1,
-                scale=scaling,
-                enable_gqa=grouped,
-            )
+    lengths = cu_seq_lens_q.diff().tolist()
+    # split, not slices: the backward pass of a slice fills a whole row of zeros, once for each segment.
+    segments = zip(query.split(lengths, dim=2), key.split(lengths, dim=2), value.split(lengths, dim=2), strict=True)
+    parts = [
+        nn.functional.scaled_dot_product_attention(
+            query_s, key_s, value_s, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=grouped
         )
+        for query_s, key_s, value_s in segments
+    ]
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+def plain_attention(model: PreTrainedModel) -> str:
+    """The implementation for single sequences, which also builds block-diagonal masks: sdpa, or eager for models without it."""
+    return "sdpa" if model._supports_sdpa else "eager"
 
 
 def use_segments(model: PreTrainedModel) -> str:
@@ -63,6 +63,6 @@ def use_segments(model: PreTrainedModel) -> str:
         AttentionInterface.register(NAME, attend_within_segments)
         choice = NAME
     else:
-        choice = "sdpa"
+        choice = plain_attention(model)
     model.set_attn_implementation(choice)
     return choice
