@@ -9,7 +9,7 @@ The library reports and prints nothing; who shows progress (the command line) se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
@@ -53,7 +53,7 @@ def task(description: str, total: float | None = None, unit: str = "item") -> It
 
 def track(items: Iterable[T], description: str, total: float | None = None, unit: str = "item") -> Iterator[T]:
     """The items, one by one, counted as they are taken."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with task(description, total, unit) as progress:
         for item in items:

@@ -37,7 +37,7 @@ def test_every_setting_but_the_seed_is_explained(name):
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(InputError, match="did you mean 'pretrain.continued'"):
+    with pytest.raises(InputError, match=r"did you mean 'pretrain\.continued'"):
         catalog.describe("pretrain.continud")
 
 

@@ -60,7 +60,7 @@ def test_stored_evidence_is_read_back_equal(tmp_path, monkeypatch):
 
 
 def test_an_unknown_proof_suggests_the_nearest():
-    with pytest.raises(InputError, match="did you mean 'text.pack'"):
+    with pytest.raises(InputError, match=r"did you mean 'text\.pack'"):
         prove("text.pakc")
 
 

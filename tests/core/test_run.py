@@ -53,7 +53,7 @@ def go(text, tmp_path, overrides=(), **options):
 def test_results_are_stored_linked_and_recorded(tmp_path, calls):
     folders, _ = go(RECIPE, tmp_path)
     assert json.loads((folders["total"] / "result.json").read_text()) == {"rows": 10, "note": None}
-    assert [row["text"] for row in Corpus.open(tmp_path / "run" / "loud").rows()][0] == "NUMBER 0 OF SEED 0!"
+    assert next(iter(Corpus.open(tmp_path / "run" / "loud").rows()))["text"] == "NUMBER 0 OF SEED 0!"
     assert (tmp_path / "run" / "loud").readlink() == Path("stages") / folders["loud"].name
     facts = json.loads((folders["parts"] / "stage.json").read_text())
     assert facts["parameters"] == {"share": 0.3}
@@ -93,7 +93,7 @@ def test_an_error_names_stage_and_line_keeps_the_work_and_the_next_run_goes_on(t
         plan(parse(STEPS, overrides=["stages.sum.fail_at=8", "stages.sum.error=value"]), tmp_path / "run")["sum"].state
         == "resumes"
     )
-    with pytest.raises(RunError, match="no space left on the device.*run the same command"):
+    with pytest.raises(RunError, match=r"no space left on the device.*run the same command"):
         go(STEPS, tmp_path, ["stages.sum.fail_at=8", "stages.sum.error=os"])
     with pytest.raises(RunError, match=r"RuntimeError: broken\n.*log.txt"):
         go(STEPS, tmp_path, ["stages.sum.fail_at=8"])
@@ -108,7 +108,7 @@ def test_an_error_names_stage_and_line_keeps_the_work_and_the_next_run_goes_on(t
 
 
 def test_a_method_that_breaks_its_promise_is_named(tmp_path, calls):
-    with pytest.raises(InputError, match="stage 'bad' .*returned a dict, and its annotation promises a Corpus"):
+    with pytest.raises(InputError, match=r"stage 'bad' .*returned a dict, and its annotation promises a Corpus"):
         go(STEPS.replace("toys:steps", "toys:lies").replace("sum:", "bad:"), tmp_path)
 
 

@@ -72,7 +72,7 @@ def test_killed_five_times_at_random_moments_the_run_ends_as_if_nothing_had_happ
     kills = 0
     for _ in range(5):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-        time.sleep(generator.uniform(2, 14))
+        time.sleep(generator.uniform(2, 8))
         if process.poll() is None:
             kills += 1
         process.send_signal(signal.SIGKILL)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from metier.artifacts.files import atomic_write
+from metier.artifacts.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,8 @@ class Model:
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, **facts: Any) -> Self:
         """Stores a model with its tokenizer; `facts` go into metier.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(folder)
+        with quiet_transformers():
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         atomic_write(folder / "metier.json", json.dumps(facts, indent=1, default=str))
         return cls(folder)
@@ -42,9 +44,10 @@ class Model:
         """The model in evaluation mode, in `dtype` (None: as stored). Safetensors only, no remote code."""
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(
-            self.path, dtype=dtype if dtype is not None else "auto", use_safetensors=True, trust_remote_code=False
-        )
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(
+                self.path, dtype=dtype if dtype is not None else "auto", use_safetensors=True, trust_remote_code=False
+            )
         return model.eval()
 
     def config(self) -> PretrainedConfig:

@@ -46,7 +46,9 @@ def signature_of(function: Callable[..., Any]) -> Signature:
         raise TypeError(
             f"{name}: an annotation cannot be resolved ({error}); import that name at the top of the module"
         ) from error
-    flows, settings, required, defaults, injected = {}, {}, set(), {}, set()
+    flows: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    required, defaults, injected = set(), {}, set()
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -85,7 +87,7 @@ def result_of(annotation: Any, first_table: type | None) -> Result:
 
 
 def is_batch(annotation: Any) -> bool:
-    return annotation == artifacts.Batch
+    return bool(annotation == artifacts.Batch)
 
 
 def is_pretrained(annotation: Any) -> bool:

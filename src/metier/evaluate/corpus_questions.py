@@ -67,9 +67,8 @@ def corpus_questions(train: Corpus, held_out: Corpus, *, num_questions: int = 25
 
 
 def _questions(role: Role, rows: list[dict[str, Any]], count: int, num_options: int, seed: int) -> Iterator[Item]:
-    named = [fact for row in rows if (fact := _named(row)) is not None]
-    if len(named) >= max(num_options, len(rows) // 4):
-        clear = [fact for fact in named if not _gives_away(fact)]
+    clear = [fact for row in rows if (fact := _named(row)) is not None and not _gives_away(fact)]
+    if len(clear) >= max(num_options, len(rows) // 4):
         reverse = [_Fact(fact.document, fact.group, fact.answer, fact.cue) for fact in clear]
         yield from _ask(NAME, role, reverse, count, num_options, seed, "Question: Which of these is described as: {cue}\nAnswer:")
         yield from _ask(DESCRIPTION, role, clear, count, num_options, seed, "Question: What is {cue}?\nAnswer:")

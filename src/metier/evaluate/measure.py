@@ -94,7 +94,7 @@ def normalised(answer: str) -> str:
 
 def _row(item: Row, model: str, metric: str) -> Row:
     names = ("task", "role", "kind", "prompt", "options", "gold", "answer", "source")
-    empty = {"chosen": None, "completion": None, "logprobs": [], "num_tokens": [], "num_bytes": []}
+    empty: Row = {"chosen": None, "completion": None, "logprobs": [], "num_tokens": [], "num_bytes": []}
     return {"item": item["id"], "model": model, "metric": metric} | {name: item[name] for name in names} | empty
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metier.artifacts import Model, atomic_folder
-from metier.models.quiet import quiet_transformers
+from metier.artifacts.quiet import quiet_transformers
 from metier.models.source import cache_folder, file_fingerprint
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def convert(file: Path, folder: Path, **facts: Any) -> Model:
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     _repair(tokenizer, config, pretokenizer)
-    with quiet_transformers():
-        return Model.of(model, tokenizer, folder, quantisation=quantisation, **facts)
+    return Model.of(model, tokenizer, folder, quantisation=quantisation, **facts)
 
 
 def _header(file: Path) -> tuple[str | None, str]:  # the name of the pre-tokenizer; the tensor type of most parameters

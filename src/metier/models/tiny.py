@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from metier.artifacts import Model, atomic_folder
-from metier.models.quiet import quiet_transformers
 from metier.models.source import cache_folder
 
 if TYPE_CHECKING:
@@ -74,8 +73,7 @@ def make_tiny(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    with quiet_transformers():
-        return Model.of(model, tokenizer, folder, source="tiny", origin="made", seed=seed)
+    return Model.of(model, tokenizer, folder, source="tiny", origin="made", seed=seed)
 
 
 def _config(

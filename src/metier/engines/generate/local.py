@@ -22,7 +22,6 @@ from metier.engines.score.forward import Forward, open_forward
 from metier.engines.score.score import score, score_texts
 from metier.models.language_model import Completion, Prompt, Score
 from metier.models.precision import best_device
-from metier.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -52,8 +51,7 @@ class LocalBackend:
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        with quiet_transformers():
-            return self.source.load(self.dtype).to(best_device())
+        return self.source.load(self.dtype).to(best_device())
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

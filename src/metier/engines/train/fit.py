@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from transformers import TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from metier.artifacts import Model
 from metier.engines.train import checkpoints as saved
@@ -130,7 +131,7 @@ def fit(
         progress.advance(first)
         recorder = Recorder(metrics, progress, _some(held_out, HELD_OUT_TOKENS), EVALUATIONS)
         trainer = Trainer(trained, names, args=arguments, train_dataset=list(rows), callbacks=[recorder, keeper])
-        trainer.remove_callback(_printing_callback())
+        trainer.remove_callback(PrinterCallback)
         recorder.trainer = trainer
         with saved.stopping_politely(keeper):
             trainer.train(resume_from_checkpoint=str(resume) if resume is not None else None)
@@ -188,9 +189,3 @@ def _some(rows: Sequence[Row], budget: int) -> list[Row]:
         budget -= sum(map(len, row))
         chosen.append(row)
     return chosen
-
-
-def _printing_callback() -> type:
-    from transformers.trainer_callback import PrinterCallback
-
-    return PrinterCallback

@@ -125,7 +125,7 @@ class Recorder(TrainerCallback):
 
     def _is_due(self, state: TrainerState) -> bool:
         step, total = state.global_step, state.max_steps
-        return step == total or step * self._evaluations // total > (step - 1) * self._evaluations // total
+        return bool(step == total or step * self._evaluations // total > (step - 1) * self._evaluations // total)
 
     def _measure(self, state: TrainerState) -> None:
         if not self._held_out:
@@ -165,4 +165,5 @@ def held_out_losses(trainer: Trainer, rows: Sequence[Row]) -> dict[str, tuple[fl
 
 def unwrap(model: nn.Module) -> PreTrainedModel:
     """The transformers model under an adapter, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[return-value]
+    find: Any = getattr(model, "get_base_model", None)
+    return find() if find is not None else model  # type: ignore[no-any-return]

@@ -1,0 +1,175 @@
+"""Measuring and comparing, against direct computation and by hand."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from metier.artifacts import Items, Scores
+from metier.engines.generate.open import open_language_model
+from metier.evaluate.head_to_head import compare, head_to_head
+from metier.evaluate.held_out_text import held_out_text
+from metier.evaluate.item import Item, items_table
+from metier.evaluate.measure import measure, normalised, summarise
+from metier.evaluate.verdict import verdict
+from metier.models.source import open_model
+from metier.models.tiny import make_tiny
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Answers are kept in a cache of this test's own; the tiny model is made in it."""
+    monkeypatch.setenv("METIER_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+ITEMS = [
+    *(
+        Item(f"c{i}", "choice", "acquired", "choice", f"The number {i} is", ["one", "two thousand", "a"], i % 3)
+        for i in range(12)
+    ),
+    *(Item(f"t{i}", "text", "held_out", "text", f"This is text {i}, with some bytes: é.") for i in range(4)),
+    *(Item(f"g{i}", "words", "general", "generate", f"Say {i}:", answer="x") for i in range(3)),
+]
+
+
+def test_numbers_equal_those_of_the_models_own_logits():
+    model = open_model("tiny")
+    scores = {row["item"]: row for row in measure(open_language_model(model, dtype="float32"), items_table(ITEMS)).rows()}
+    network, tokenizer = model.load(dtype=torch.float32), model.tokenizer()
+
+    def logprob(context, continuation):
+        prefix, whole = (
+            tokenizer(context)["input_ids"] or [tokenizer.bos_token_id],
+            tokenizer(context + continuation)["input_ids"],
+        )
+        whole = whole if context else [*prefix, *whole]
+        table = functional.log_softmax(network(torch.tensor([whole])).logits[0].double(), -1)
+        return sum(table[place - 1, whole[place]].item() for place in range(len(prefix), len(whole)))
+
+    for item in ITEMS[:4]:
+        expected = [logprob(item.prompt, f" {option}") for option in item.options]
+        assert scores[item.id]["logprobs"] == pytest.approx(expected, abs=1e-3)
+        best = max(range(3), key=lambda place: expected[place] / len(f" {item.options[place]}".encode()))
+        assert scores[item.id]["numerator"] == float(best == item.gold)
+    text = ITEMS[12]
+    assert scores[text.id]["numerator"] == pytest.approx(-logprob("", text.prompt) / math.log(2), rel=1e-4)
+    assert scores[text.id]["denominator"] == len(text.prompt.encode())
+
+
+def test_a_model_against_itself_ties_everywhere_and_is_no_specialist():
+    tiny = open_model("tiny")
+    found = head_to_head(tiny, tiny, [items_table(ITEMS)], replicates=200, num_samples=2)
+    assert [comparison.outcome for comparison in found.comparisons] == ["tie"] * 3
+    assert {(comparison.difference, comparison.p) for comparison in found.comparisons} == {(0.0, 1.0)}
+    assert found.verdict.status == "no gain"
+    samples = [row for row in found.rows() if row["kind"] == "sample"]
+    assert [row["model"] for row in samples] == ["base", "base", "candidate", "candidate"]
+
+
+def test_the_order_of_the_items_changes_nothing_and_results_survive_storage(tmp_path):
+    base, other = open_model("tiny"), make_tiny(tmp_path / "other", seed=1)
+    there = head_to_head(other, base, [items_table(ITEMS)], replicates=200, num_samples=0)
+    back = head_to_head(other, base, [items_table(ITEMS[9:]), items_table(ITEMS[:9])], replicates=200, num_samples=0)
+    values = {comparison.task: (comparison.base, comparison.candidate) for comparison in there.comparisons}
+    assert values == pytest.approx({comparison.task: (comparison.base, comparison.candidate) for comparison in back.comparisons})
+    there.save(tmp_path / "scores")
+    again = Scores.open(tmp_path / "scores")
+    assert (again.comparisons, again.verdict) == (there.comparisons, there.verdict)
+
+
+def row(item, task, role, value, *, kind="choice", metric="accuracy", size=1.0):
+    return {
+        "item": item,
+        "task": task,
+        "role": role,
+        "kind": kind,
+        "metric": metric,
+        "numerator": value,
+        "denominator": size,
+        "options": ["a", "b"],
+    }
+
+
+def test_a_gain_is_better_a_loss_of_a_general_ability_is_a_cost():
+    base = [row(f"q{i}", "questions", "acquired", i % 2) for i in range(100)] + [
+        row(f"g{i}", "sums", "general", 1) for i in range(100)
+    ]
+    better = [row(f"q{i}", "questions", "acquired", 1) for i in range(100)] + [
+        row(f"g{i}", "sums", "general", 1) for i in range(100)
+    ]
+    (questions, sums) = compare(base, better, replicates=500)
+    assert (questions.outcome, questions.base, questions.candidate, questions.chance) == ("better", 0.5, 1.0, 0.5)
+    assert sums.outcome == "tie"
+    assert verdict([questions, sums]).status == "specialist"
+    forgot = better[:100] + [row(f"g{i}", "sums", "general", i % 2) for i in range(100)]
+    found = compare(base, forgot, replicates=500)
+    assert verdict(found).status == "cost"
+    assert "it lost sums (50.0% instead of 100.0%)" in verdict(found).sentence
+    assert verdict(compare(better, base, replicates=500)).status == "worse"
+
+
+def test_fewer_bits_are_better_and_directions_are_pooled():
+    def both(bits, right):
+        return [row(f"t{i}", "text", "held_out", bits * 40, kind="text", metric="bits per byte", size=40.0) for i in range(9)] + [
+            row(f"{task}{i}", task, "held_out", right) for task in ("names", "descriptions") for i in range(20)
+        ]
+
+    found = {comparison.task: comparison for comparison in compare(both(1.5, 0), both(1.2, 1), replicates=200)}
+    assert list(found) == ["all questions on documents held out", "text", "names", "descriptions"]
+    assert found["text"].difference == pytest.approx(-0.3)
+    assert found["text"].outcome == "better"
+    assert found["all questions on documents held out"].num_items == 40
+
+
+def test_models_that_answered_different_items_are_not_compared():
+    with pytest.raises(ValueError, match="different items: 2 of one only"):
+        compare([row("a", "t", "general", 1)], [row("b", "t", "general", 1)])
+    with pytest.raises(ValueError, match="same id"):
+        head_to_head(open_model("tiny"), open_model("tiny"), [items_table(ITEMS[:2]), items_table(ITEMS[:2])])
+    with pytest.raises(ValueError, match="no items"):
+        head_to_head(open_model("tiny"), open_model("tiny"), [])
+
+
+@pytest.mark.parametrize("norm", ["bytes", "tokens", "unconditional", "none"])
+def test_each_norm_chooses_by_its_own_number(norm):
+    found = list(measure(open_language_model("tiny", dtype="float32"), items_table(ITEMS[:12]), norm=norm).rows())
+    for scored in found:
+        divided = {
+            "bytes": [a / b for a, b in zip(scored["logprobs"], scored["num_bytes"], strict=True)],
+            "tokens": [a / b for a, b in zip(scored["logprobs"], scored["num_tokens"], strict=True)],
+            "unconditional": [a - b for a, b in zip(scored["logprobs"], scored["unconditional_logprobs"], strict=False)],
+            "none": scored["logprobs"],
+        }[norm]
+        assert scored["chosen"] == divided.index(max(divided))
+
+
+def test_estimates_of_one_model_have_intervals_and_chance():
+    (estimate,) = summarise(measure(open_language_model("tiny"), items_table(ITEMS[:12])))
+    assert (estimate.task, estimate.num_items, estimate.chance) == ("choice", 12, pytest.approx(1 / 3))
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "same"), [(' "Green." ', "green"), ("two\n words!", "Two words"), ("**yes**", "YES"), ("3.5", "3.5")]
+)
+def test_answers_are_compared_without_what_does_not_count(answer, same):
+    assert normalised(answer) == normalised(same)
+
+
+def test_held_out_texts_fill_their_budget_and_nothing_is_refused():
+    from metier.artifacts import Corpus
+
+    corpus = Corpus.from_rows([{"id": str(i), "text": "x" * 30, "source": "s"} for i in range(10)])
+    texts = [found["prompt"] for found in held_out_text(corpus, characters=100, longest=25).rows()]
+    assert [len(text) for text in texts] == [25, 25, 25, 25]
+    with pytest.raises(ValueError, match="holds no text"):
+        held_out_text(Corpus.from_rows([]))
+    with pytest.raises(ValueError, match="no items"):
+        measure(open_language_model("tiny"), Items.from_rows([]))
+
+
+@pytest.mark.parametrize("options", [[], ["one"], ["a", "b"]])
+def test_a_question_needs_two_options_and_a_gold(options):
+    with pytest.raises(ValueError, match="make no question"):
+        Item("q", "t", "general", "choice", "p", options)
