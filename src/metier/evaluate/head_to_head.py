@@ -14,12 +14,11 @@ from metier.engines.stats.bootstrap import paired_difference, ratio
 from metier.engines.stats.holm import holm
 from metier.evaluate.item import SCHEMA
 from metier.evaluate.measure import Norm, chance, measure
-from metier.evaluate.verdict import verdict
+from metier.evaluate.verdict import POOLED, verdict
 from metier.method import method
 from metier.models.language_model import LanguageModel
 from metier.progress import task
 
-POOLED = {"acquired": "all questions on its documents", "held_out": "all questions on documents held out"}
 SAMPLE_TOKENS = 60
 
 

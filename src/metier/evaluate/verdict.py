@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from metier.artifacts.comparison import Comparison, Verdict
 
+POOLED = {"acquired": "all questions on its documents", "held_out": "all questions on documents held out"}
+
 
 def verdict(comparisons: Sequence[Comparison]) -> Verdict:
     """specialist: something of the domain is better and nothing is worse; cost: better in the domain, and something is worse;
@@ -31,7 +33,10 @@ def verdict(comparisons: Sequence[Comparison]) -> Verdict:
 
 
 def _list(comparisons: Sequence[Comparison]) -> str:
-    return ", ".join(f"{found.task} {_values(found)}" for found in comparisons)
+    """The comparisons in words; where a role's questions are pooled, the pool speaks for its parts."""
+    pooled = {found.role for found in comparisons if found.task in POOLED.values()}
+    told = [found for found in comparisons if found.chance is None or found.role not in pooled or found.task in POOLED.values()]
+    return ", ".join(f"{found.task} {_values(found)}" for found in told)
 
 
 def _values(found: Comparison) -> str:
