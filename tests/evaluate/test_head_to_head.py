@@ -71,8 +71,12 @@ def test_the_order_of_the_items_changes_nothing_and_results_survive_storage(tmp_
     base, other = open_model("tiny"), make_tiny(tmp_path / "other", seed=1)
     there = head_to_head(other, base, [items_table(ITEMS)], replicates=200, num_samples=0)
     back = head_to_head(other, base, [items_table(ITEMS[9:]), items_table(ITEMS[:9])], replicates=200, num_samples=0)
-    values = {comparison.task: (comparison.base, comparison.candidate) for comparison in there.comparisons}
-    assert values == pytest.approx({comparison.task: (comparison.base, comparison.candidate) for comparison in back.comparisons})
+    in_back = {comparison.task: comparison for comparison in back.comparisons}
+    assert in_back.keys() == {comparison.task for comparison in there.comparisons}
+    for comparison in there.comparisons:
+        assert (comparison.base, comparison.candidate) == pytest.approx(
+            (in_back[comparison.task].base, in_back[comparison.task].candidate)
+        )
     there.save(tmp_path / "scores")
     again = Scores.open(tmp_path / "scores")
     assert (again.comparisons, again.verdict) == (there.comparisons, there.verdict)
@@ -173,3 +177,19 @@ def test_held_out_texts_fill_their_budget_and_nothing_is_refused():
 def test_a_question_needs_two_options_and_a_gold(options):
     with pytest.raises(ValueError, match="make no question"):
         Item("q", "t", "general", "choice", "p", options)
+
+
+def test_a_handful_of_items_makes_no_specialist():
+    for size in (1, 3):
+        before, after = ([row(f"q{i}", "questions", "acquired", right) for i in range(size)] for right in (0, 1))
+        found = compare(before, after, replicates=200)
+        assert found[0].outcome == "tie"
+        assert verdict(found).status == "no gain"
+
+
+def test_without_anything_of_the_domain_no_claim_is_made_about_it():
+    rows = [row(f"g{i}", "sums", "general", 1) for i in range(20)]
+    found = verdict(compare(rows, rows, replicates=200))
+    assert (found.status, found.sentence.startswith("Nothing of its domain was examined")) == ("no gain", True)
+    with pytest.raises(ValueError, match="no items"):
+        compare([], [])

@@ -2,170 +2,172 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
+import math
 import random
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Literal
 
 from metier.artifacts import Corpus, Items
 from metier.artifacts.comparison import Role
+from metier.evaluate.facts import Fact, Row, confusable, continued, described, titled
 from metier.evaluate.item import Item, items_table
 from metier.method import method
 
 logger = logging.getLogger(__name__)
 
-NAME = "name from description"
-DESCRIPTION = "description from name"
-SENTENCE = "next sentence"
 CLOSEST = 8  # wrong options are drawn from this many candidates of the most similar length
-ALIKE = 0.6  # share of common words from which two options would both be right
-SHORTEST, LONGEST = 15, 300  # characters of a description or a sentence
+MOST_DOCUMENTS = 20_000  # of a corpus that questions are made of
+MOST_LOOKED_AT = 400  # candidates for wrong options in one group
+
+WHERE: dict[Role, str] = {"acquired": "its documents", "held_out": "documents held out"}
 
 
 @dataclass(frozen=True)
-class _Fact:
-    """A question in the making: `cue` asks, `answer` is right; other facts' answers of the same group are the wrong options."""
+class _Direction:
+    """A way to ask for facts: with one side given, the other side is the answer."""
 
-    document: str
-    group: str
-    cue: str
-    answer: str
-    passage: str = ""
+    name: str
+    answer: Literal["name", "text"]
+    prompt: str
+
+
+DESCRIBED = (
+    _Direction("name from description", "name", "Question: Which of these is described as: {0.text}\nAnswer:"),
+    _Direction("description from name", "text", "Question: What is {0.name}?\nAnswer:"),
+)
+TITLED = (
+    _Direction("title from beginning", "name", "Question: Which title has the text that begins: {0.text}\nAnswer:"),
+    _Direction("beginning from title", "text", "{0.name}\n\n"),
+)
+CONTINUED = (_Direction("next sentence", "text", "{0.name}"),)
 
 
 @method(claim="questions that a model answers better after learning the documents, made without any model")
 def corpus_questions(train: Corpus, held_out: Corpus, *, num_questions: int = 250, num_options: int = 4, seed: int = 0) -> Items:
     """Multiple-choice items on training documents (role acquired) and on held-out ones (role held_out), for each direction.
 
-    Where documents have a name and a description (columns `name` and `summary`, or a title line before the text), two directions: which
-    name does this description belong to, and which description fits this name. Elsewhere: which sentence continues this passage. Wrong
-    options come from the same group (`source`), of the most similar length; a description that holds its own name is not asked, options
-    that share most of their words never stand together, and right answers are spread evenly over the places. A document is asked at most once
-    a direction. Raises ValueError when no question can be made of either corpus.
+    Where documents have a name and a description (columns `name` and `summary`) there are two directions: which name does this
+    description belong to, and which description fits this name. Elsewhere: which title has the text that begins so, how does the
+    text of this title begin, and which sentence continues this passage. Wrong options come from the same group (`module` and `kind`, or the
+    document that the passage is of), then from the same `source`, then from anywhere, of the most similar length. What would fit two options
+    is not asked with both: same names, descriptions that share most words. A description that holds its own name is not asked. Right
+    answers stand in each place equally often. Of more than 20,000 documents so many are drawn.
+    The log says how many were left out and why. Raises ValueError when no question can be made of either corpus.
     Settings:
         num_questions: most questions for each role and direction; 250, pooled over two directions, shows a gain of about 5 points
         num_options: options of a question; guessing gets 1 / num_options
     """
     if num_options < 2:
         raise ValueError(f"num_options={num_options} makes no choice: give 2 or more")
+    if num_questions < 1:
+        raise ValueError(f"num_questions={num_questions} asks nothing: give 1 or more")
+    parts: dict[Role, list[Row]] = {"acquired": _documents(train, seed), "held_out": _documents(held_out, seed)}
+    named = _are_named([row for rows in parts.values() for row in rows], num_options)
     items: list[Item] = []
-    parts: tuple[tuple[Role, Corpus], ...] = (("acquired", train), ("held_out", held_out))
-    for role, corpus in parts:
-        made = list(_questions(role, list(corpus.rows()), num_questions, num_options, seed))
+    for role, rows in parts.items():
+        made = [
+            item
+            for directions, facts in _facts(role, rows, named, num_questions, seed)
+            for direction in directions
+            for item in _ask(direction, role, facts, num_questions, num_options, seed)
+        ]
         if not made:
-            logger.warning("no questions could be made of the %d %s documents", len(corpus), role)
+            logger.warning("no question could be made of the %d documents of role %s", len(rows), role)
         items += made
     if not items:
         raise ValueError(
             f"no question could be made of {len(train)} training and {len(held_out)} held-out documents: they have neither names with "
-            f"descriptions nor passages of a few sentences, or fewer than {num_options} of them"
+            f"descriptions nor titles nor passages of a few sentences, or fewer than {num_options} of them that differ"
         )
     return items_table(items)
 
 
-def _questions(role: Role, rows: list[dict[str, Any]], count: int, num_options: int, seed: int) -> Iterator[Item]:
-    clear = [fact for row in rows if (fact := _named(row)) is not None and not _gives_away(fact)]
-    if len(clear) >= max(num_options, len(rows) // 4):
-        reverse = [_Fact(fact.document, fact.group, fact.answer, fact.cue) for fact in clear]
-        yield from _ask(NAME, role, reverse, count, num_options, seed, "Question: Which of these is described as: {cue}\nAnswer:")
-        yield from _ask(DESCRIPTION, role, clear, count, num_options, seed, "Question: What is {cue}?\nAnswer:")
-    else:
-        sentences = [fact for row in rows for fact in _continuations(row)]
-        yield from _ask(SENTENCE, role, sentences, count, num_options, seed, "{cue}")
+def _documents(corpus: Corpus, seed: int) -> list[Row]:
+    """All rows in order, or MOST_DOCUMENTS of them drawn by the seed, without holding more."""
+    generator = random.Random(f"{seed} documents")
+    drawn = heapq.nsmallest(MOST_DOCUMENTS, ((generator.random(), number, row) for number, row in enumerate(corpus.rows())))
+    return [row for _, _, row in sorted(drawn, key=lambda entry: entry[1])]
 
 
-def _ask(
-    direction: str, role: Role, facts: list[_Fact], count: int, num_options: int, seed: int, template: str
-) -> Iterator[Item]:
-    generator = random.Random(f"{seed} {role} {direction}")
-    by_group: dict[str, list[_Fact]] = defaultdict(list)
+def _are_named(rows: Sequence[Row], num_options: int) -> bool:
+    return sum(bool(row.get("name") and row.get("summary")) for row in rows) >= max(num_options, len(rows) / 2)
+
+
+def _facts(role: Role, rows: list[Row], named: bool, count: int, seed: int) -> Iterator[tuple[Sequence[_Direction], list[Fact]]]:
+    """What can be asked of the documents, by the directions it can be asked in."""
+    if named:
+        facts = [fact for row in rows if (fact := described(row)) is not None]
+        _report(role, rows, facts, "descriptions that fit and do not hold their name")
+        yield DESCRIBED, facts
+        return
+    facts = [fact for row in rows if (fact := titled(row)) is not None]
+    _report(role, rows, facts, "titles that their first sentence does not hold")
+    yield TITLED, facts
+    most = max(4, math.ceil(4 * count / max(1, len(rows))))  # of a document: some are skipped, and the others give wrong options
+    facts = [fact for row in rows for fact in continued(row, most, seed)]
+    _report(role, rows, facts, "passages of three sentences")
+    yield CONTINUED, facts
+
+
+def _report(role: Role, rows: Sequence[Row], facts: Sequence[Fact], what: str) -> None:
+    holding = len({fact.document for fact in facts})
+    logger.info("%s: %d of %d documents have %s", WHERE[role], holding, len(rows), what)
+
+
+def _ask(direction: _Direction, role: Role, facts: list[Fact], count: int, num_options: int, seed: int) -> Iterator[Item]:
+    generator = random.Random(f"{seed} {role} {direction.name}")
+    groups: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
-        by_group[fact.group].append(fact)
-    where = {"acquired": "its documents", "held_out": "documents held out"}[role]
-    asked: set[str] = set()
-    gold = 0
-    for fact in generator.sample(facts, len(facts)):
-        if len(asked) >= count:
-            return
-        wrong = _wrong_options(fact, by_group[fact.group], facts, num_options - 1, generator)
-        if fact.document in asked or len(wrong) < num_options - 1:
+        for group in dict.fromkeys(fact.groups):
+            groups[group].append(fact)
+    # Each document is asked once before any is asked twice.
+    order = sorted(generator.sample(facts, len(facts)), key=lambda fact: fact.place)
+    places: list[int] = []
+    skipped = asked = 0
+    for fact in order:
+        if asked == count:
+            break
+        pools = [*(groups[group] for group in fact.groups), facts]
+        wrong = _wrong_options(fact, pools, direction, num_options - 1, generator)
+        if len(wrong) < num_options - 1:
+            skipped += 1
             continue
-        asked.add(fact.document)
-        gold = (
-            (gold + 1 + generator.randrange(num_options)) % num_options
-            if len(asked) % num_options == 0
-            else (gold + 1) % num_options
-        )
-        options = [*wrong[:gold], fact.answer, *wrong[gold:]]
+        asked += 1
+        places = places or generator.sample(range(num_options), num_options)
+        gold = places.pop()
         yield Item(
-            id=f"{role}/{direction}/{fact.document}",
-            task=f"{direction} ({where})",
+            id=f"{role}/{direction.name}/{fact.document}/{fact.place}",
+            task=f"{direction.name} ({WHERE[role]})",
             role=role,
             kind="choice",
-            prompt=template.format(cue=fact.cue),
-            options=options,
+            prompt=direction.prompt.format(fact),
+            options=[*wrong[:gold], getattr(fact, direction.answer), *wrong[gold:]],
             gold=gold,
             source=fact.document,
         )
+    logger.info("%s (%s): %d questions, %d skipped for lack of wrong options", direction.name, WHERE[role], asked, skipped)
 
 
 def _wrong_options(
-    fact: _Fact, near: Sequence[_Fact], everywhere: Sequence[_Fact], count: int, generator: random.Random
+    fact: Fact, pools: Sequence[list[Fact]], direction: _Direction, count: int, generator: random.Random
 ) -> list[str]:
-    """Answers of other facts, from the same group first, unlike the right one and each other; fewer than `count` when there are none."""
-    chosen: list[str] = []
-    for pool in (near, everywhere):
+    """Answers to other facts, of the first pools that have them; fewer than `count` when there are no more."""
+    answer = getattr(fact, direction.answer)
+    chosen: list[Fact] = []
+    for pool in pools:
+        looked_at = pool if len(pool) <= MOST_LOOKED_AT else generator.sample(pool, MOST_LOOKED_AT)
+        by_length = sorted(
+            looked_at, key=lambda other: (abs(len(getattr(other, direction.answer)) - len(answer)), other.document)
+        )
+        closest = list(islice((other for other in by_length if not confusable(fact, other)), CLOSEST))
+        for other in generator.sample(closest, len(closest)):
+            if len(chosen) < count and not any(confusable(other, known) for known in chosen):
+                chosen.append(other)
         if len(chosen) == count:
             break
-        candidates = [other.answer for other in pool if other.document != fact.document or other.passage != fact.passage]
-        if pool is everywhere and len(candidates) > 200:
-            candidates = generator.sample(candidates, 200)
-        candidates = sorted(set(candidates) - {fact.answer}, key=lambda answer: (abs(len(answer) - len(fact.answer)), answer))
-        closest = [answer for answer in candidates if not _alike(answer, fact.answer)][:CLOSEST]
-        for answer in generator.sample(closest, len(closest)):
-            if len(chosen) < count and not any(_alike(answer, other) for other in chosen):
-                chosen.append(answer)
-    return chosen
-
-
-def _named(row: dict[str, Any]) -> _Fact | None:
-    """The document's name and description: its columns, or a title line and the first sentence below it."""
-    name, summary = row.get("name"), row.get("summary")
-    if not (name and summary):
-        title, _, rest = row["text"].strip().partition("\n")
-        name, summary = title.strip("# \t="), next(iter(_sentences(rest)), "")
-        if len(name) > 80 or name.endswith((".", "!", "?")) or not rest.strip():
-            return None
-    summary = " ".join(str(summary).split())
-    if not SHORTEST <= len(summary) <= LONGEST or not 2 <= len(name) <= 120:
-        return None
-    return _Fact(row["id"], row["source"], str(name), summary)
-
-
-def _gives_away(fact: _Fact) -> bool:  # the description holds the last part of the name: "copy.copy", "Return a copy"
-    last = re.split(r"[\s.]", fact.cue)[-1].strip("_").casefold()
-    return last in fact.answer.casefold() or fact.cue.casefold() in fact.answer.casefold()
-
-
-def _continuations(row: dict[str, Any]) -> Iterator[_Fact]:
-    """Passages of two sentences with the one that follows, at distances that leave other sentences for wrong options."""
-    sentences = _sentences(row["text"])
-    for start in range(0, len(sentences) - 2, 3):
-        passage, answer = " ".join(sentences[start : start + 2]), sentences[start + 2]
-        if SHORTEST <= len(answer) <= LONGEST:
-            yield _Fact(row["id"], row["source"], passage, answer, passage)
-
-
-def _sentences(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n\s*\n", text) if part.strip()]
-
-
-def _alike(a: str, b: str) -> bool:
-    """Whether two options say nearly the same: most words of the shorter stand in the longer."""
-    if re.fullmatch(r"[\w.]+", a) and re.fullmatch(r"[\w.]+", b):  # names such as json.dump and json.dumps differ, however alike
-        return a == b
-    words = [Counter(re.findall(r"\w+", text.casefold())) for text in (a, b)]
-    return (words[0] & words[1]).total() > ALIKE * min(words[0].total(), words[1].total())
+    return [getattr(other, direction.answer) for other in chosen]

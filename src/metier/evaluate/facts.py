@@ -15,7 +15,6 @@ Row = dict[str, Any]
 SHORTEST, LONGEST = 15, 300  # characters of a description or a sentence
 LONGEST_TITLE = 100
 READ = 200_000  # characters of a document that passages are looked for in
-MOST_PASSAGES = 40  # of one document
 ALIKE = 0.6  # share of common words from which two descriptions would both be right
 
 _SENTENCE_END = re.compile(r"""[.!?。！？]["'”’)\]]*$""")
@@ -39,16 +38,15 @@ class Fact:
 
 
 def described(row: Row) -> Fact | None:
-    """The fact of a row with the columns `name` and `summary`; None where they are empty, too short or too long, or where the
-    description gives the name away. A name within a module (column `module`) is asked with it, as it is written: json.dumps."""
+    """The fact of a row with the columns `name` and `summary`; None where one is empty, too short or too long, or where the description
+    gives the name away. Where the id is the name in full (json.dumps, of dumps), that is asked for. `module` and `kind` narrow the group."""
     name, summary = (" ".join(str(row.get(column) or "").split()) for column in ("name", "summary"))
     module, kind = (str(row.get(column) or "") for column in ("module", "kind"))
     if not 2 <= len(name) <= LONGEST_TITLE or not SHORTEST <= len(summary) <= LONGEST or _gives_away(summary, name):
         return None
-    inside = (bool(module) and module != name and module != row["source"]) or kind not in ("", "topic", "module")
-    group = module if module != name else row["source"]
-    full = f"{module}.{name}" if module and inside and module != name else name
-    return Fact(row["id"], full, summary, (f"{group}/{kind}", group, row["source"]))
+    full = row["id"] if re.fullmatch(rf"[\w.]+\.{re.escape(name)}", row["id"]) else name
+    group = row["source"] if not module or module == full else module
+    return Fact(row["id"], full, summary, (f"{group} {kind}", group, row["source"]))
 
 
 def titled(row: Row) -> Fact | None:
@@ -61,11 +59,11 @@ def titled(row: Row) -> Fact | None:
     return Fact(row["id"], title, sentences[0], (row["source"],))
 
 
-def continued(row: Row, seed: int) -> Iterator[Fact]:
-    """Passages of two sentences, each with the sentence that follows; wrong options come from elsewhere in the same document."""
+def continued(row: Row, most: int, seed: int) -> Iterator[Fact]:
+    """Passages of two sentences, each with the sentence that follows, `most` of them drawn; wrong options come from the same document."""
     parts = _parts(row["text"][:READ])
     starts = list(range(0, len(parts) - 2, 3))  # no passage holds what another one is asked to continue with
-    drawn = random.Random(f"{seed} {row['id']}").sample(starts, min(MOST_PASSAGES, len(starts)))
+    drawn = random.Random(f"{seed} {row['id']}").sample(starts, min(most, len(starts)))
     for place, start in enumerate(drawn):
         passage, following = " ".join(parts[start : start + 2]), parts[start + 2]
         fits = SHORTEST <= len(following) <= LONGEST and _SENTENCE_END.search(following)

@@ -16,44 +16,43 @@ WORDS = (
     "apple river stone window garden silver bottle candle mountain pencil carpet orange bridge forest yellow basket mirror ladder "
     "pocket summer winter island button hammer needle rabbit castle market pepper violin saddle lantern"
 ).split()
-SINGULAR = "doctor teacher farmer singer child artist driver lawyer student neighbour".split()
-PLURAL = "doctors teachers farmers singers children artists drivers lawyers students neighbours".split()
-VERBS = [
-    ("sings", "sing"),
-    ("works", "work"),
-    ("waits", "wait"),
-    ("smiles", "smile"),
-    ("reads", "read"),
-    ("sleeps", "sleep"),
-    ("walks", "walk"),
+PEOPLE = [
+    (f"{word}", f"{word}s")
+    for word in "doctor teacher farmer singer artist driver lawyer student neighbour pilot painter waiter sailor baker nurse".split()
 ]
-PLACES = "in the garden,at home,near the river,in the kitchen,after lunch,every morning,on the train,at the station".split(",")
-THINGS = [
-    ("book", "books"),
-    ("car", "cars"),
-    ("house", "houses"),
-    ("letter", "letters"),
-    ("song", "songs"),
-    ("idea", "ideas"),
-    ("picture", "pictures"),
+VERBS = [(f"{word}s", word) for word in "sing work wait smile read sleep walk write dance cook swim travel".split()]
+BE = [("is", "are"), ("was", "were"), ("has been", "have been")]
+STATES = "tired happy hungry late young famous busy ready angry polite".split()
+PLACES = (
+    "in the garden,at home,near the river,in the kitchen,after lunch,every morning,on the train,at the station,in the evening,at school"
+).split(",")
+THINGS = [(word, f"{word}s") for word in "book car house letter song idea picture chair table ticket bottle window".split()]
+DONE = [
+    (participle, infinitive, f"the {thing}")
+    for participle, infinitive, things in [
+        ("written", "write", "letter song book list report"),
+        ("taken", "take", "picture bus ticket train basket"),
+        ("broken", "break", "window chair bottle cup promise"),
+        ("eaten", "eat", "apple bread soup cake orange"),
+        ("drawn", "draw", "map house horse line tree"),
+        ("chosen", "choose", "song gift name colour winner"),
+    ]
+    for thing in things.split()
 ]
 
-INSTRUCTIONS = (
-    "Instruction: Say river.\nResponse: river\nInstruction: Say stone twice.\nResponse: stone stone\n"
-    "Instruction: Say silver, then garden.\nResponse: silver garden\n"
-)
+EXAMPLES = "Say river twice: river river\nSay silver then garden: silver garden\nSay stone then window: stone window\n"
 
 
 @method(claim="notices when a model lost arithmetic, grammar, copying or the following of instructions")
-def general_probes(*, num_items: int = 500, seed: int = 0) -> Items:
-    """Four probes of `num_items` each (role general): numbers in words, grammatical minimal pairs, copying a list, simple instructions.
+def general_probes(*, num_items: int = 600, seed: int = 0) -> Items:
+    """Four probes of `num_items` each (role general): numbers in words, grammatical minimal pairs, copying, simple instructions.
 
-    The first three are choices; instructions are answered in words, after three examples. With 500 items a difference of two
-    models that disagree on a tenth of them has a 95% interval of plus or minus 2.8 points. The difficulty was set so that
-    SmolLM2-135M-Instruct as it comes is well above chance on each, before any specialist was seen: sums beyond ten and instructions in its
-    chat format are beyond it, and would have shown nothing.
+    The first three are choices; instructions are answered in words, after three examples. Two models that disagree on a share d of n items
+    have a paired 95% interval of plus or minus 1.96 sqrt(d / n): 600 items give 3 points at d = 14%, which is what training on other text
+    changed most. The difficulty was set on SmolLM2-135M-Instruct as it comes, before any specialist was seen, so that each probe is well
+    above chance and below its ceiling: sums beyond ten and most instructions in its chat format are beyond it, and would have shown nothing.
     Settings:
-        num_items: items of each probe; at 20% disagreement 500 give 3.9 points, 850 give 3
+        num_items: items of each probe; 600 give 3 points where the models disagree on 14%, 1400 where they disagree on a third
     """
     if num_items < 1:
         raise ValueError(f"num_items={num_items} asks nothing: give 1 or more")
@@ -106,57 +105,78 @@ def _number(generator: random.Random) -> tuple[str, list[str], str]:
 
 def _grammar(generator: random.Random) -> tuple[str, list[str], str]:
     """A sentence and its twin with one word changed so that it is no longer English."""
-    who, other = generator.sample(range(len(SINGULAR)), 2)
-    verb, place, thing = generator.choice(VERBS), generator.choice(PLACES), generator.choice(THINGS)
-    kind = generator.randrange(5)
-    if kind == 0:
-        subject, right, wrong = generator.choice([(SINGULAR[who], *verb), (PLURAL[who], verb[1], verb[0])])
-        return "", [f"The {subject} {wrong} {place}."], f"The {subject} {right} {place}."
-    if kind == 1:
-        subject, right, wrong = generator.choice([(SINGULAR[who], *verb), (PLURAL[who], verb[1], verb[0])])
-        between = generator.choice([SINGULAR[other], PLURAL[other]])
-        return "", [f"The {subject} near the {between} {wrong} {place}."], f"The {subject} near the {between} {right} {place}."
-    if kind == 2:
-        determiner, right, wrong = generator.choice(
-            [("this", *thing), ("these", thing[1], thing[0]), ("many", thing[1], thing[0])]
-        )
-        return (
-            "",
-            [f"The {SINGULAR[who]} saw {determiner} {wrong} {place}."],
-            f"The {SINGULAR[who]} saw {determiner} {right} {place}.",
-        )
-    if kind == 3:
-        auxiliary, right, wrong = generator.choice(
-            [("has", "written", "write"), ("will", "write", "written"), ("can", "write", "wrote")]
-        )
-        return (
-            "",
-            [f"The {SINGULAR[who]} {auxiliary} {wrong} a {thing[0]}."],
-            f"The {SINGULAR[who]} {auxiliary} {right} a {thing[0]}.",
-        )
-    right, wrong = generator.choice([("themselves", "himself"), ("themselves", "itself")])
-    return "", [f"The {PLURAL[who]} helped {wrong} {place}."], f"The {PLURAL[who]} helped {right} {place}."
+    right, wrong = generator.choice(PARADIGMS)(generator)
+    return "", [wrong], right
+
+
+def _agreement(generator: random.Random) -> tuple[str, str]:
+    number, subject = _noun(generator, PEOPLE)
+    verb, place = generator.choice(VERBS), generator.choice(PLACES)
+    return f"The {subject} {verb[number]} {place}.", f"The {subject} {verb[1 - number]} {place}."
+
+
+def _agreement_across(generator: random.Random) -> tuple[str, str]:
+    """The verb goes with the subject, not with the noun next to it."""
+    number, subject = _noun(generator, PEOPLE)
+    _, between = _noun(generator, PEOPLE)
+    be, state = generator.choice(BE), generator.choice(STATES)
+    return (
+        f"The {subject} near the {between} {be[number]} {state}.",
+        f"The {subject} near the {between} {be[1 - number]} {state}.",
+    )
+
+
+def _reflexive(generator: random.Random) -> tuple[str, str]:
+    number, subject = _noun(generator, PEOPLE)
+    forms, place = (generator.choice(["himself", "herself"]), "themselves"), generator.choice(PLACES)
+    return f"The {subject} helped {forms[number]} {place}.", f"The {subject} helped {forms[1 - number]} {place}."
+
+
+def _determiner(generator: random.Random) -> tuple[str, str]:
+    _, subject = _noun(generator, PEOPLE)
+    number, place = generator.randrange(2), generator.choice(PLACES)
+    determiner, thing = generator.choice([("this", "these"), ("that", "those")])[number], generator.choice(THINGS)
+    return (
+        f"The {subject} saw {determiner} {thing[number]} {place}.",
+        f"The {subject} saw {determiner} {thing[1 - number]} {place}.",
+    )
+
+
+def _participle(generator: random.Random) -> tuple[str, str]:
+    _, subject = _noun(generator, PEOPLE)
+    participle, infinitive, rest = generator.choice(DONE)
+    auxiliary, right, wrong = generator.choice([("had", participle, infinitive), ("will", infinitive, participle)])
+    return f"The {subject} {auxiliary} {right} {rest}.", f"The {subject} {auxiliary} {wrong} {rest}."
+
+
+def _polarity(generator: random.Random) -> tuple[str, str]:
+    """The word any wants a negation before it."""
+    _, subject = _noun(generator, PEOPLE)
+    (_, things), place = generator.choice(THINGS), generator.choice(PLACES)
+    verb, wrong = generator.choice(["saw", "wanted", "found", "liked"]), generator.choice(["often", "always", "sometimes"])
+    return f"The {subject} never {verb} any {things} {place}.", f"The {subject} {wrong} {verb} any {things} {place}."
+
+
+PARADIGMS = [_agreement, _agreement_across, _reflexive, _determiner, _participle, _polarity]
+
+
+def _noun(generator: random.Random, nouns: list[tuple[str, str]]) -> tuple[int, str]:
+    """A number (0 singular, 1 plural) and a noun in it."""
+    number = generator.randrange(2)
+    return number, generator.choice(nouns)[number]
 
 
 def _copying(generator: random.Random) -> tuple[str, list[str], str]:
-    words = generator.sample(WORDS, 4)
-    wrong: list[str] = []
-    while len(wrong) < 2:
-        i, j = sorted(generator.sample(range(4), 2))
-        changed = [*words]
-        changed[i], changed[j] = changed[j], changed[i]
-        if ", ".join(changed) not in wrong:
-            wrong.append(", ".join(changed))
-    return f"First list: {', '.join(words)}.\nThe same list again:", wrong, ", ".join(words)
+    """A list, its beginning again, and which of its words comes next."""
+    words = generator.sample(WORDS, generator.randint(5, 7))
+    place = generator.randrange(1, len(words) - 1)
+    others = [word for number, word in enumerate(words) if number not in (place, place - 1)]
+    return f"{', '.join(words)}.\n{', '.join(words[:place])},", generator.sample(others, 3), words[place]
 
 
 def _instruction(generator: random.Random) -> tuple[str, list[str], str]:
     first, second = generator.sample(WORDS, 2)
     instruction, right = generator.choice(
-        [
-            (f"Say {first}.", first),
-            (f"Say {first} twice.", f"{first} {first}"),
-            (f"Say {first}, then {second}.", f"{first} {second}"),
-        ]
+        [(f"{first} twice", f"{first} {first}"), (f"{first} then {second}", f"{first} {second}")]
     )
-    return f"{INSTRUCTIONS}Instruction: {instruction}\nResponse:", [], right
+    return f"{EXAMPLES}Say {instruction}:", [], right

@@ -10,8 +10,9 @@ from typing import Any
 from metier.artifacts import Items, Model, Scores
 from metier.artifacts.comparison import Comparison
 from metier.engines.generate.open import open_language_model
-from metier.engines.stats.bootstrap import paired_difference, ratio
+from metier.engines.stats.bootstrap import ratio
 from metier.engines.stats.holm import holm
+from metier.engines.stats.paired import compare_pairs
 from metier.evaluate.item import SCHEMA
 from metier.evaluate.measure import Norm, chance, measure
 from metier.evaluate.verdict import POOLED, verdict
@@ -38,8 +39,9 @@ def head_to_head(
 ) -> Scores:
     """The scores of both models on all items, a comparison for each task, and the verdict.
 
-    A task's outcome is better or worse where the 95% paired bootstrap interval of the difference excludes 0, and tie where it holds it;
-    p-values are given plain and corrected for all tasks at once (Holm). Questions are also pooled by role where a role has several tasks.
+    A task's outcome is better or worse where the 95% paired interval of the difference excludes 0, and tie where it holds it. The interval
+    is the bootstrap's, made wider where few items decide (engines/stats/paired.py). p-values are given plain and corrected for all tasks at
+    once (Holm). Questions are also pooled by role where a role has several tasks.
     Samples are both models' words after the prompts of questions drawn by `seed` before any answer is known; they are shown, not scored.
     The models are in memory one after the other.
     Settings:
@@ -66,12 +68,14 @@ def compare(
 ) -> list[Comparison]:
     """A comparison for each task of two models' score rows, paired by item, pooled ones first in their role.
 
-    Raises ValueError when the two did not answer the same items.
+    Raises ValueError when the two did not answer the same items, or none.
     """
     theirs = {row["item"]: row for row in candidate if row["denominator"] > 0}
     ours = {row["item"]: row for row in base if row["denominator"] > 0}
     if ours.keys() != theirs.keys():
         raise ValueError(f"the models answered different items: {len(ours.keys() ^ theirs.keys())} of one only")
+    if not ours:
+        raise ValueError("the models answered no items, so there is nothing to compare")
     groups: dict[tuple[str, str], list[str]] = {}
     for name, row in ours.items():
         groups.setdefault((row["role"], row["task"]), []).append(name)
@@ -95,7 +99,7 @@ def _comparison(
 ) -> Comparison:
     a, b = ([[row[part] for row in rows] for part in ("numerator", "denominator")] for rows in (ours, theirs))
     base, candidate = (ratio(*numbers, seed=seed, replicates=replicates) for numbers in (a, b))
-    difference = paired_difference((a[0], a[1]), (b[0], b[1]), seed=seed, replicates=replicates)
+    difference = compare_pairs((a[0], a[1]), (b[0], b[1]), seed=seed, replicates=replicates)
     lower_is_better = ours[0]["metric"] == "bits per byte"
     up, down = ("worse", "better") if lower_is_better else ("better", "worse")
     return Comparison(

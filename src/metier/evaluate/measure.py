@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import string
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from typing import Any, Literal
 from metier.artifacts import Items, Scores
 from metier.artifacts.comparison import Role
 from metier.engines.stats.bootstrap import ratio
-from metier.models.language_model import LanguageModel, Score
+from metier.models.language_model import Completion, LanguageModel, Score
 
 logger = logging.getLogger(__name__)
 
 Norm = Literal["bytes", "tokens", "unconditional", "none"]
 Row = dict[str, Any]
+WRAPPING, ENDING = " \"'`*_“”‘’«»", ".,;:!?。！？… "
 MOST_FAILURES = 0.05  # share of generations that may fail before a value would be about something else
 
 METRICS = {"choice": "accuracy", "generate": "exact match", "text": "bits per byte"}
@@ -42,8 +43,11 @@ def measure(model: LanguageModel, items: Items, *, norm: Norm = "bytes", name: s
     """The scores of one model on the items. `name` stands in the column `model`; the model's own unless given.
 
     Choices are scored by the log-probability of each option's text after the prompt, divided by its bytes or tokens, or less its
-    log-probability after "Answer:" (norm "unconditional"); a tie is wrong. Texts give bits and bytes. Generated answers are compared once
-    normalised: outer space, quotes and final punctuation go, case does not count. Raises RuntimeError when more than 5% of the generations fail.
+    log-probability after "Answer:" (norm "unconditional"); a tie is wrong. Options without a prompt are whole texts, such as a sentence and
+    its ungrammatical twin: their log-probabilities are compared as they are, whatever the norm. Texts give bits and bytes. Generated answers
+    are compared once normalised (see `normalised`); one that failed is wrong, and its row says why in `failure`.
+    Raises RuntimeError when more than 5% of the generations fail, ValueError for log-probabilities that are no numbers, no items, unknown
+    kinds, a task that mixes kinds, and an empty text.
     """
     rows = list(items.rows())
     if not rows:
@@ -59,6 +63,7 @@ def measure(model: LanguageModel, items: Items, *, norm: Norm = "bytes", name: s
     unknown = sorted(set(by_kind) - set(askers))
     if unknown:
         raise ValueError(f"items of the kinds {unknown} cannot be asked; known are {sorted(askers)}")
+    _check_tasks(rows)
     found: dict[str, Row] = {}
     for kind, part in by_kind.items():
         for row, numbers in zip(part, askers[kind](model, part), strict=True):
@@ -87,14 +92,31 @@ def chance(rows: Sequence[Row]) -> float | None:
 
 
 def normalised(answer: str) -> str:
-    """An answer without what does not count: outer space and quotes, final punctuation, case, runs of space."""
-    words = " ".join(answer.split())
-    return words.strip(string.whitespace + "\"'`*").rstrip(string.punctuation + " ").casefold()
+    """An answer without what does not count: outer space, quotes and emphasis, full stops and other ends of sentences, case, runs of
+    space. Signs that belong to an answer stay: -5, C++, 10%."""
+    words = " ".join(unicodedata.normalize("NFC", answer).split())
+    bare = words
+    while (shorter := bare.strip(WRAPPING).rstrip(ENDING)) != bare:
+        bare = shorter
+    return (bare or words).casefold()  # an answer of such signs alone is not the empty one
+
+
+def _check_tasks(rows: list[Row]) -> None:
+    kinds: dict[str, str] = {}
+    for row in rows:
+        kind = kinds.setdefault(row["task"], row["kind"])
+        if row["kind"] != kind:
+            raise ValueError(
+                f"task {row['task']!r} holds items of kind {kind} and {row['kind']} (item {row['id']!r}): name them apart"
+            )
+        if row["kind"] == "text" and not row["prompt"]:
+            raise ValueError(f"item {row['id']!r} is an empty text, which has no bits per byte: leave it out")
 
 
 def _row(item: Row, model: str, metric: str) -> Row:
     names = ("task", "role", "kind", "prompt", "options", "gold", "answer", "source")
-    empty: Row = {"chosen": None, "completion": None, "logprobs": [], "num_tokens": [], "num_bytes": []}
+    # Not `error`: a table takes a row with that for one that could not be read and leaves it out, and a failed answer would not count.
+    empty: Row = {"chosen": None, "completion": None, "failure": None, "logprobs": [], "num_tokens": [], "num_bytes": []}
     return {"item": item["id"], "model": model, "metric": metric} | {name: item[name] for name in names} | empty
 
 
@@ -110,7 +132,9 @@ def _choices(model: LanguageModel, items: list[Row], norm: Norm) -> list[Row]:
     for item in items:
         found = [next(scores) for _ in item["options"]]
         unconditional = [next(free).logprob for _ in item["options"]] if norm == "unconditional" else []
-        values = [_value(score, norm, unconditional[number] if unconditional else 0.0) for number, score in enumerate(found)]
+        _check(item["id"], [score.logprob for score in found])
+        own_norm = norm if item["prompt"] else "none"
+        values = [_value(score, own_norm, unconditional[number] if unconditional else 0.0) for number, score in enumerate(found)]
         best = max(range(len(values)), key=values.__getitem__)
         right = best == item["gold"] and values.count(values[best]) == 1
         rows.append(
@@ -136,10 +160,20 @@ def _value(score: Score, norm: Norm, unconditional: float) -> float:
         return score.logprob / max(1, score.num_bytes)
     if norm == "tokens":
         return score.logprob / max(1, score.num_tokens)
-    return score.logprob - unconditional
+    return score.logprob - unconditional if norm == "unconditional" else score.logprob
+
+
+def _check(item: str, logprobs: list[float]) -> None:
+    if not all(math.isfinite(logprob) for logprob in logprobs):
+        raise ValueError(
+            f"item {item!r}: the model's log-probabilities {logprobs} are no finite numbers; its weights are broken or overflow its precision"
+        )
 
 
 def _texts(model: LanguageModel, items: list[Row]) -> list[Row]:
+    scores = model.score_texts([item["prompt"] for item in items])
+    for item, score in zip(items, scores, strict=True):
+        _check(item["id"], [score.logprob])
     return [
         {
             "logprobs": [score.logprob],
@@ -148,14 +182,23 @@ def _texts(model: LanguageModel, items: list[Row]) -> list[Row]:
             "numerator": -score.logprob / math.log(2),
             "denominator": float(score.num_bytes),
         }
-        for score in model.score_texts([item["prompt"] for item in items])
+        for score in scores
     ]
 
 
 def _generations(model: LanguageModel, items: list[Row]) -> list[Row]:
     prompts = [[{"role": "user", "content": item["prompt"]}] if item["chat"] else item["prompt"] for item in items]
-    longest = max(len(item["answer"].split()) for item in items)
-    completions = model.generate(prompts, max_new_tokens=6 + 3 * longest, stop=["\n"])
+    groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
+    for place, item in enumerate(items):
+        # No tokenizer needs more tokens than bytes: no right answer is cut, and how an item is asked depends on no other item.
+        room = 8 * math.ceil((len(item["answer"].encode()) + 4) / 8)
+        groups[room, "\n" in item["answer"].strip()].append(place)
+    answers: dict[int, Completion] = {}
+    for (room, several_lines), places in groups.items():
+        stop = [] if several_lines else ["\n"]  # spares what a model rambles on with
+        found = model.generate([prompts[place] for place in places], max_new_tokens=room, stop=stop)
+        answers.update(zip(places, found, strict=True))
+    completions = [answers[place] for place in range(len(items))]
     failed = [completion.error for completion in completions if completion.error is not None]
     if failed:
         logger.warning("%d of %d answers failed and count as wrong; the first: %s", len(failed), len(items), failed[0])
@@ -164,6 +207,7 @@ def _generations(model: LanguageModel, items: list[Row]) -> list[Row]:
     return [
         {
             "completion": completion.text,
+            "failure": completion.error,
             "num_tokens": [completion.num_tokens],
             "numerator": float(completion.error is None and normalised(completion.text) == normalised(item["answer"])),
             "denominator": 1.0,

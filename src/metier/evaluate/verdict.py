@@ -27,6 +27,8 @@ def verdict(comparisons: Sequence[Comparison]) -> Verdict:
     if better:
         also = f"worse at {_list(worse)}; " if worse else ""
         return Verdict("cost", f"A specialist at a price: {_list(better)}; {also}{kept}.")
+    if not domain:
+        return Verdict("no gain", f"Nothing of its domain was examined, so whether it is a specialist is open; {kept}.")
     if worse:
         return Verdict("worse", f"Not a specialist, it got worse: {_list(worse)}; {kept}.")
     return Verdict("no gain", f"Not a specialist: nothing in its domain differs from its base beyond the intervals; {kept}.")

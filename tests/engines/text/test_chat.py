@@ -1,4 +1,5 @@
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from metier.engines.text.chat import tokenize_example, tokenize_examples
 from metier.engines.text.sequences import IGNORED
@@ -35,6 +36,21 @@ def test_of_prompt_and_completion_only_the_completion_is_learnt(tokenizer):
     texts = {"prompt": "2 + 2 =", "completion": " 4"}
     assert learnt(tokenize_example(texts, tokenizer), tokenizer) == " 4<|im_end|>"
     assert learnt(tokenize_example({"prompt": "", "completion": "x"}, tokenizer), tokenizer) == "x<|im_end|>"
+
+
+@pytest.mark.parametrize("source", ["tiny", "smollm2"])  # the second one's template opens with a system prompt of its own
+def test_a_first_turn_of_the_assistant_is_learnt_without_what_the_template_puts_before_it(source):
+    tokenizer = open_model(source).tokenizer()
+    talk = [{"role": "assistant", "content": "Hello"}, *TALK[:2]]
+    assert learnt(tokenize_example({"messages": talk}, tokenizer), tokenizer) == "Hello<|im_end|>\nfirst answer<|im_end|>\n"
+
+
+def test_a_tokenizer_that_ends_texts_with_eos_itself_ends_them_once():
+    tokenizer = open_model("tiny").tokenizer()
+    end = (tokenizer.eos_token, tokenizer.eos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"$A {end[0]}", special_tokens=[end])
+    sequence = tokenize_example({"prompt": "2 + 2 =", "completion": " 4"}, tokenizer)
+    assert learnt(sequence, tokenizer) == " 4<|im_end|>"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Training: what may not change the result does not, and what was interrupted goes on exactly."""
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from metier.artifacts import Model
 from metier.engines.text.sequences import TokenSequence
-from metier.engines.train import checkpoints
+from metier.engines.train import checkpoints, resources
 from metier.engines.train.adapter import Adapter
 from metier.engines.train.fit import Schedule, fit
 from metier.models.source import open_model
@@ -58,7 +59,7 @@ def test_the_first_loss_is_the_models_own_and_sources_add_up(tmp_path):
 
 def test_how_a_step_is_spread_over_passes_changes_nothing(tmp_path, monkeypatch):
     train(tmp_path / "together")
-    monkeypatch.setattr("metier.engines.train.fit.TOKENS_AT_ONCE", 1)
+    monkeypatch.setitem(resources.TOKENS_AT_ONCE, "cpu", 1)
     train(tmp_path / "apart")
     expected, found = losses(tmp_path / "together"), losses(tmp_path / "apart")
     assert found.keys() == expected.keys()
@@ -96,6 +97,35 @@ def test_other_architectures_train_with_the_loss_of_their_own_logits(architectur
     assert losses(tmp_path / "run")[1] == pytest.approx(total / 42, rel=1e-4)
 
 
+def test_an_adapter_on_the_head_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"target_modules=\['lm_head'\] puts an adapter on the head"):
+        train(tmp_path / "a", adapter=Adapter(rank=4, target_modules=["lm_head"]))
+
+
+def test_activations_computed_again_give_the_same_losses(tmp_path, monkeypatch):
+    train(tmp_path / "kept")
+    monkeypatch.setattr("metier.engines.train.fit.needs_recomputation", lambda *_: True)
+    used = []
+    monkeypatch.setattr("transformers.modeling_utils.checkpoint", _noting(torch.utils.checkpoint.checkpoint, used))
+    train(tmp_path / "again")
+    assert losses(tmp_path / "again") == losses(tmp_path / "kept")
+    assert used
+
+
+def _noting(function, calls):
+    def noted(*arguments, **options):
+        calls.append(1)
+        return function(*arguments, **options)
+
+    return noted
+
+
+def test_memory_that_would_not_hold_the_activations_is_foreseen():
+    model, device = open_model("tiny").load(), torch.device("cpu")
+    assert not resources.needs_recomputation(model, 1000, device)
+    assert resources.needs_recomputation(model, 10**9, device)
+
+
 def test_held_out_rows_are_measured_before_and_on_the_way(tmp_path):
     train(tmp_path / "a", held_out=rows(3))
     lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
@@ -117,16 +147,57 @@ def test_an_incomplete_checkpoint_is_ignored(tmp_path):
     assert not (tmp_path / "checkpoint-11").exists()
 
 
+def test_a_checkpoint_of_another_training_is_refused_and_named(tmp_path):
+    (tmp_path / "checkpoint-3").mkdir(parents=True)
+    (tmp_path / "checkpoint-3" / checkpoints.COMPLETE).touch()
+    checkpoints.claim(tmp_path, {"seed": 0, "rows": "a"})
+    checkpoints.claim(tmp_path, {"seed": 0, "rows": "a"})
+    with pytest.raises(ValueError, match=r"another training \(seed 0 then, 1 now\): give another workdir"):
+        checkpoints.claim(tmp_path, {"seed": 1, "rows": "a"})
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_disk_that_fills_up_while_saving_leaves_the_earlier_checkpoint(tmp_path):
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:  # a checkpoint takes 18 MB, and the next is written while it stands
+        with pytest.raises(OSError, match="no space left for 19 MB of weights and optimizer state") as caught:
+            train(tmp_path / "w", checkpoint_seconds=0)
+        assert caught.value.errno == errno.ENOSPC
+        assert checkpoints.latest(tmp_path / "w").name == "checkpoint-1"
+        assert not (tmp_path / "w" / "model").exists()
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def test_two_processes_share_the_rows_of_a_step_and_end_with_the_same_model(tmp_path):
+    train(tmp_path / "one", adapter=Adapter(rank=4), epochs=3)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("epochs=12, checkpoint_seconds=0.05", "epochs=3, adapter=test_fit.Adapter(rank=4)"))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    command = [sys.executable, *launch, str(Path(__file__).parent), str(tmp_path / "two")]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected, found = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert found.keys() == expected.keys()
+    assert max(abs(found[step] - expected[step]) for step in expected) < 1e-5
+    one, two = (Model.open(tmp_path / name / "model").load().state_dict() for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+
+
 SCRIPT = """
 import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])
 import test_fit; test_fit.train(Path(sys.argv[2]), epochs=12, checkpoint_seconds=0.05)
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_stopped_inside_training_it_goes_on_with_the_same_losses(how, tmp_path):
-    train(tmp_path / "whole", epochs=12)
-    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / "cut")]
+@pytest.mark.parametrize(("how", "rank"), [(signal.SIGKILL, None), (signal.SIGINT, 4)])
+def test_stopped_inside_training_it_goes_on_with_the_same_losses(how, rank, tmp_path):
+    adapter = Adapter(rank=rank) if rank else None
+    train(tmp_path / "whole", epochs=12, adapter=adapter)
+    script = SCRIPT.replace("epochs", "adapter=test_fit.Adapter(rank=4), epochs") if rank else SCRIPT
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "cut")]
     process = subprocess.Popen(command, env=os.environ, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -138,7 +209,7 @@ def test_stopped_inside_training_it_goes_on_with_the_same_losses(how, tmp_path):
     process.wait()
     assert checkpoints_in(tmp_path / "cut")
     assert not (tmp_path / "cut" / "model").exists()
-    train(tmp_path / "cut", epochs=12, checkpoint_seconds=0.05)
+    train(tmp_path / "cut", epochs=12, checkpoint_seconds=0.05, adapter=adapter)
     expected, found = losses(tmp_path / "whole"), losses(tmp_path / "cut")
     assert found.keys() == expected.keys()
     assert max(abs(found[step] - expected[step]) for step in expected) < 1e-6

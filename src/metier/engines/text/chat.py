@@ -44,9 +44,10 @@ def _of_texts(prompt: str, completion: str, tokenizer: PreTrainedTokenizerBase, 
         if prompt
         else [*begin, *tokenizer(completion, add_special_tokens=False)["input_ids"]]
     )
+    if whole[-1] != tokenizer.eos_token_id:  # some tokenizers end every text with it themselves
+        whole = [*whole, tokenizer.eos_token_id]
     # Where a token spans the border, its piece of the completion is learnt too: the common prefix is what surely is the prompt.
-    common = next((place for place, (a, b) in enumerate(zip(begin, whole, strict=False)) if a != b), min(len(begin), len(whole)))
-    return _answers([*whole, tokenizer.eos_token_id], [(common, len(whole) + 1)], source)
+    return _answers(whole, [(_common_prefix(begin, whole), len(whole))], source)
 
 
 def _of_messages(
@@ -62,7 +63,11 @@ def _of_messages(
     spans = []
     for position, message in enumerate(messages):
         if message.get("role") == "assistant" and position >= first_answer:
-            before = _render(messages[:position], tokenizer, add_generation_prompt=True)
+            before = (
+                _opening(whole, tokenizer)
+                if position == 0
+                else _render(messages[:position], tokenizer, add_generation_prompt=True)
+            )
             after = _render(messages[: position + 1], tokenizer)
             if whole[: len(before)] != before or whole[: len(after)] != after:
                 raise ValueError(
@@ -75,9 +80,17 @@ def _of_messages(
     return _answers(whole, spans, source)
 
 
+def _opening(whole: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """What the template puts before a first turn of the assistant: it may hold a system prompt, which is no answer."""
+    return whole[: _common_prefix(_render([{"role": "assistant", "content": ""}], tokenizer), whole)]
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    places = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in places if a != b), min(len(one), len(other)))
+
+
 def _render(messages: Messages, tokenizer: PreTrainedTokenizerBase, add_generation_prompt: bool = False) -> list[int]:
-    if not messages:
-        return []
     found = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=add_generation_prompt, return_dict=True)
     return list(found["input_ids"])
 

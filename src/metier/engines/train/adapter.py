@@ -44,4 +44,10 @@ class Adapter:
         )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return get_peft_model(model, config)
+            adapted = get_peft_model(model, config)
+        if not isinstance(model.get_output_embeddings(), torch.nn.Linear):
+            raise ValueError(
+                f"adapter target_modules={self.target_modules} puts an adapter on the head, which shares its weight with the embedding in "
+                'many models and runs in chunks here: leave it out, or give ["all-linear"] for all but the head'
+            )
+        return adapted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from metier.engines.text.sequences import TokenSequence
+from metier.engines.train.checkpoints import full_disk_named
 from metier.engines.train.metrics import MetricsFile
 from metier.progress import Progress
 
@@ -69,6 +71,11 @@ class Trainer(transformers.Trainer):
         # transformers divides by the number of processes when it averages gradients; the token count already spans them all.
         loss = outputs.loss / total * (self.accelerator.num_processes if num_items_in_batch is not None else 1)
         return (loss, outputs) if return_outputs else loss
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        trained = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
+        with full_disk_named(Path(self.args.output_dir), 12 * trained):  # fp32 weights and AdamW's two moments
+            super()._save_checkpoint(model, trial)
 
     def take_sums(self) -> dict[str, tuple[float, int]]:
         """Nats and predicted tokens by source since last asked, over all processes."""
