@@ -14,11 +14,11 @@ def probe(task, **settings):
 
 def test_items_are_as_many_as_asked_unique_and_the_same_for_a_seed():
     rows = list(general_probes().rows())
-    assert Counter(row["task"] for row in rows) == dict.fromkeys(TASKS, 600)
+    assert Counter(row["task"] for row in rows) == dict.fromkeys(TASKS, 600) | {"simple instructions": 400}
     assert {row["role"] for row in rows} == {"general"}
     for task in TASKS:
         part = [(row["prompt"], tuple(sorted(row["options"])), row["answer"]) for row in rows if row["task"] == task]
-        assert len(set(part)) == 600
+        assert len(set(part)) == len(part)
     assert rows == list(general_probes().rows())
     assert rows != list(general_probes(seed=1).rows())
 

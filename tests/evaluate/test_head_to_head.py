@@ -1,12 +1,15 @@
 """Measuring and comparing, against direct computation and by hand."""
 
 import math
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch.nn import functional
 
-from metier.artifacts import Items, Scores
+from metier.artifacts import Items, Model, Scores
 from metier.engines.generate.open import open_language_model
 from metier.evaluate.head_to_head import compare, head_to_head
 from metier.evaluate.held_out_text import held_out_text
@@ -193,3 +196,67 @@ def test_without_anything_of_the_domain_no_claim_is_made_about_it():
     assert (found.status, found.sentence.startswith("Nothing of its domain was examined")) == ("no gain", True)
     with pytest.raises(ValueError, match="no items"):
         compare([], [])
+
+
+def test_a_model_trained_on_its_text_is_better_on_it_and_only_there(tmp_path):
+    base = open_model("tiny")
+    learnt = [f"The keeper of tower {i} lights the lamp at {i + 3} o'clock." for i in range(8)]
+    network, tokenizer = base.load(dtype=torch.float32), base.tokenizer()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(30):
+        for text in learnt:
+            ids = tokenizer(text, return_tensors="pt")["input_ids"]
+            network(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    shutil.copytree(base.path, tmp_path / "trained")
+    network.save_pretrained(tmp_path / "trained")
+    items = [
+        *(Item(f"t{i}", "learnt", "acquired", "text", text) for i, text in enumerate(learnt)),
+        *(Item(f"q{i}", "hour", "acquired", "choice", text[:-12], [text[-11:], "zqxj vkwp"], 0) for i, text in enumerate(learnt)),
+    ]
+    found = head_to_head(Model(tmp_path / "trained"), base, [items_table(items)], num_samples=0, dtype="float32")
+    by_task = {comparison.task: comparison for comparison in found.comparisons}
+    assert by_task["learnt"].outcome == "better"
+    assert by_task["learnt"].candidate < by_task["learnt"].base - 1
+    assert found.verdict.status == "specialist"
+    with torch.no_grad():
+        nats = sum(
+            network(
+                input_ids=(ids := tokenizer(f"{tokenizer.bos_token}{text}", return_tensors="pt")["input_ids"]), labels=ids
+            ).loss.item()
+            * (ids.shape[1] - 1)
+            for text in learnt
+        )
+    assert by_task["learnt"].candidate == pytest.approx(nats / math.log(2) / sum(len(text.encode()) for text in learnt), rel=1e-3)
+
+
+def test_both_models_compute_in_the_precision_asked_for():
+    tiny = open_model("tiny")
+    found = {
+        dtype: [row["logprobs"] for row in head_to_head(tiny, tiny, [items_table(ITEMS[:12])], replicates=200, num_samples=0, dtype=dtype).rows()]
+        for dtype in ("float32", "bfloat16")
+    }  # fmt: skip
+    direct = [row["logprobs"] for row in measure(open_language_model(tiny, dtype="float32"), items_table(ITEMS[:12])).rows()]
+    assert found["float32"] == direct * 2
+    assert found["bfloat16"] != found["float32"]
+    for half, full in zip(found["bfloat16"], found["float32"], strict=True):
+        assert half == pytest.approx(full, rel=0.02)
+
+
+ALONE = """
+import gc
+gc.disable()  # so that nothing goes but what head_to_head lets go
+from metier.evaluate.general_probes import general_probes
+from metier.evaluate.head_to_head import head_to_head
+from metier.models.source import open_model
+head_to_head(open_model("tiny"), open_model("tiny"), [general_probes(num_items=3)], replicates=100, num_samples=0)
+from transformers import PreTrainedModel
+print(sum(isinstance(thing, PreTrainedModel) for thing in gc.get_objects()))
+"""
+
+
+def test_no_network_stays_in_memory():
+    # In a process of its own: only what a process loads first is held by cycles.
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", ALONE], capture_output=True, text=True)
+    assert done.stdout == "0\n", done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -45,12 +46,13 @@ EXAMPLES = "Say river twice: river river\nSay silver then garden: silver garden\
 
 @method(claim="notices when a model lost arithmetic, grammar, copying or the following of instructions")
 def general_probes(*, num_items: int = 600, seed: int = 0) -> Items:
-    """Four probes of `num_items` each (role general): numbers in words, grammatical minimal pairs, copying, simple instructions.
+    """Four probes (role general): numbers in words, grammatical minimal pairs, copying, simple instructions.
 
-    The first three are choices; instructions are answered in words, after three examples. Two models that disagree on a share d of n items
-    have a paired 95% interval of plus or minus 1.96 sqrt(d / n): 600 items give 3 points at d = 14%, which is what training on other text
-    changed most. The difficulty was set on SmolLM2-135M-Instruct as it comes, before any specialist was seen, so that each probe is well
-    above chance and below its ceiling: sums beyond ten and most instructions in its chat format are beyond it, and would have shown nothing.
+    The first three are choices of `num_items` each; instructions, two thirds as many, are answered in words after three examples. Two
+    models that disagree on a share d of n items have a paired 95% interval of plus or minus 1.96 sqrt(d / n): 600 items give 3 points
+    at d = 14%, which is what training on other text made of SmolLM2-135M-Instruct. The difficulty was set by that model alone, as it comes,
+    so that each probe is well above chance and below its ceiling: sums beyond ten and instructions in its chat format are
+    beyond it, repeating a list word by word is too easy, and either would have shown nothing.
     Settings:
         num_items: items of each probe; 600 give 3 points where the models disagree on 14%, 1400 where they disagree on a third
     """
@@ -65,13 +67,14 @@ def general_probes(*, num_items: int = 600, seed: int = 0) -> Items:
     items = []
     for task, make in makers.items():
         generator = random.Random(f"{seed} {task}")
+        count = math.ceil(num_items * 2 / 3) if make is _instruction else num_items  # written answers take longest
         seen: set[tuple[str, str]] = set()
         tries = 0
-        while len(seen) < num_items:
+        while len(seen) < count:
             prompt, wrong, right = make(generator)
             tries += 1
             # Once a probe runs out of new items, it repeats none: it has fewer.
-            if tries > 50 * num_items:
+            if tries > 50 * count:
                 break
             if (prompt, right) not in seen:
                 seen.add((prompt, right))

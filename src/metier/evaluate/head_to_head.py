@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from metier.evaluate.measure import Norm, chance, measure
 from metier.evaluate.verdict import POOLED, verdict
 from metier.method import method
 from metier.models.language_model import LanguageModel
+from metier.models.precision import Precision
 from metier.progress import task
 
 SAMPLE_TOKENS = 60
@@ -35,6 +37,7 @@ def head_to_head(
     norm: Norm = "bytes",
     replicates: int = 10_000,
     num_samples: int = 10,
+    dtype: Precision = "auto",
     seed: int = 0,
 ) -> Scores:
     """The scores of both models on all items, a comparison for each task, and the verdict.
@@ -48,15 +51,17 @@ def head_to_head(
         norm: what an option's log-probability is divided by, or less: bytes, tokens, unconditional, none
         replicates: bootstrap draws; 10,000 in the paper
         num_samples: questions both models answer in their own words, for the report
+        dtype: precision that both compute in; auto is bfloat16 where the processor is fast at it, else float32
     """
     everything = _join(items)
     drawn = _draw(everything, num_samples, seed)
     scored: dict[str, list[dict[str, Any]]] = {}
     with task("examining", total=2, unit="model") as progress:
         for name, model in (("base", base), ("candidate", candidate)):
-            asked = open_language_model(model)
+            asked = open_language_model(model, dtype=dtype)
             scored[name] = list(measure(asked, everything, norm=norm, name=name).rows()) + _samples(asked, drawn, name)
             del asked
+            gc.collect()  # cycles hold what a process loads first: without this two networks would be in memory
             progress.advance()
     comparisons = compare(scored["base"], scored["candidate"], replicates=replicates, seed=seed)
     table = Scores.from_rows([*scored["base"], *scored["candidate"]])
