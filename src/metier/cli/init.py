@@ -19,8 +19,8 @@ EXAMPLES = """Examples:
 * `metier init corpus.jsonl --force`
 """
 
-LESSON = 130_000  # characters that two CPU cores learn twice in about four minutes
-TOKENS_A_MINUTE = 16_000  # of the default model's training on two CPU cores
+LESSON = 130_000  # characters that two CPU cores learn twice in about six minutes
+TOKENS_A_MINUTE = 12_000  # of the default model's training on two CPU cores: 200 a second
 
 
 def init(

@@ -43,7 +43,7 @@ def continued(
     Settings:
         epochs: how often the corpus is read, whole or in part; ignored when `tokens` is given
         tokens: how many tokens are read, null for `epochs`; more than the corpus holds means several epochs
-        learning_rate: the peak; 3e-4 was best of 1e-4, 3e-4 and 1e-3 for full training of a 135M model on two CPU cores
+        learning_rate: the peak; 3e-4, the pilot's, gained a 135M model its domain and cost it some grammar; no other was compared yet
         sequence_length: tokens of a row; longer documents are cut into pieces
         batch_tokens: tokens of an optimiser step, rounded to whole rows
         warmup: share of the steps in which the learning rate rises

@@ -71,8 +71,8 @@ def fit(
     """The model trained on the rows, in `workdir`/model; metrics.jsonl and checkpoints stand beside it.
 
     A call with a workdir in which an earlier one was interrupted goes on from its last checkpoint, and ends with the same weights; a
-    workdir with the checkpoint of another training raises ValueError. bf16 is autocast over fp32 weights: on a CPU as fast as weights in
-    bf16, and without their lost updates. Under `accelerate launch` each process takes its share of a step's rows.
+    workdir with the checkpoint of another training raises ValueError. bf16 is autocast over fp32 weights: an eighth slower
+    than weights in bf16 on a CPU, and without their lost updates. Under `accelerate launch` each process takes its share of a step's rows.
     """
     if not rows:
         raise ValueError("there is nothing to train on: no row holds a predicted token")
