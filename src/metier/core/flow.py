@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def load_flow(value: Any, annotation: Any, results: Mapping[str, Result], folder
         kind, folder = result.fields[value.field], folder / value.field
     else:
         kind = result.single or object
-    if kind is Model and not accepts_plainly(annotation, Model):
+    if kind is Model and not _accepts_plainly(annotation, Model):
         return _opened(annotation, Model.open(folder))
     if issubclass(kind, Table | Model | Report):
         return kind.open(folder)
@@ -43,17 +44,13 @@ def save_result(value: Any, result: Result, folder: Path, tokenizer: Callable[[]
         _save(value, result.single, folder, tokenizer)
 
 
-def accepts_plainly(annotation: Any, kind: type) -> bool:
+def _accepts_plainly(annotation: Any, kind: type) -> bool:
     """Whether the annotation names the artifact itself, and not a model opened from it."""
-    import typing
-
     parts = typing.get_args(annotation) or (annotation,)
     return any(accepts(part, kind) and not (is_pretrained(part) or is_language_model(part)) for part in parts)
 
 
 def _opened(annotation: Any, model: Model) -> Any:
-    import typing
-
     if any(is_language_model(part) for part in (annotation, *typing.get_args(annotation))):
         from metier.engines.generate.open import open_language_model
 

@@ -12,17 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic_core import to_jsonable_python
 
-from metier.artifacts.files import atomic_write
+from metier.artifacts import Model, atomic_write
 from metier.core import host
 from metier.core.errors import InputError, RunError
 from metier.core.flow import load_flow, save_result
 from metier.core.plan import Plan, PlannedStage
 from metier.core.recipe import references
+from metier.core.signature import is_batch
 from metier.method import record_of
 
 logger = logging.getLogger(__name__)
@@ -97,26 +99,15 @@ def _call(plan: Plan, stage: PlannedStage, folders: dict[str, Path], work: Path)
     for name, value in stage.flows.items():
         arguments[name] = load_flow(value, stage.signature.flows[name], results, folders)
     first = next(iter(stage.signature.flows), None)
-    return _apply(stage, arguments, first)
-
-
-def _apply(stage: PlannedStage, arguments: dict[str, Any], first: str | None) -> Any:
-    from metier.core.signature import is_batch
-
     if first is None or not is_batch(stage.signature.flows[first]):
         return stage.function(**arguments)
-    from functools import partial
-
     from metier.engines.data.step import map_step
 
-    table = arguments.pop(first)
-    return map_step(table, partial(stage.function, **arguments))
+    return map_step(arguments.pop(first), partial(stage.function, **arguments))
 
 
 def _tokenizer(plan: Plan, stage: PlannedStage, folders: dict[str, Path]) -> Any:
     """The tokenizer that a model changed by surgery keeps: that of the first model among the stage's inputs."""
-    from metier.artifacts import Model
-
     for reference in stage.inputs:
         if plan[reference.stage].result.single is Model:
             return Model.open(folders[reference.stage]).tokenizer()

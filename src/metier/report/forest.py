@@ -81,10 +81,6 @@ class Group:
     blocks: list[Block]
     counts: dict[str, int]
 
-    @property
-    def num_tasks(self) -> int:
-        return sum(self.counts.values())
-
 
 @dataclass(frozen=True)
 class Retention:

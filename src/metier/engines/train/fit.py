@@ -22,9 +22,10 @@ from metier.engines.train import checkpoints as saved
 from metier.engines.train.adapter import Adapter
 from metier.engines.train.metrics import MetricsFile
 from metier.engines.train.packed_loss import check_against_logits, lose_in_chunks, restore
-from metier.engines.train.resources import fast_bfloat16, needs_recomputation, peak_memory_bytes, recompute, rows_at_once
+from metier.engines.train.resources import needs_recomputation, peak_memory_bytes, recompute, rows_at_once
 from metier.engines.train.segments import plain_attention, use_segments
 from metier.engines.train.trainer import Collator, Recorder, Row, Trainer, unwrap
+from metier.models.precision import best_device, resolve_dtype
 from metier.progress import task
 
 logger = logging.getLogger(__name__)
@@ -132,9 +133,9 @@ def _temporary() -> Path:
 def _arguments(
     workdir: Path, rows: Sequence[Row], rows_per_step: int, steps: int, schedule: Schedule, precision: Precision, seed: int
 ) -> TrainingArguments:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     share = math.ceil(rows_per_step / int(os.environ.get("WORLD_SIZE", "1")))
-    together = rows_at_once(rows, share, device)
+    together = rows_at_once(rows, share, device.type)
     arguments = TrainingArguments(
         output_dir=str(workdir),
         max_steps=steps,
@@ -147,8 +148,8 @@ def _arguments(
         max_grad_norm=schedule.max_grad_norm,
         adam_beta2=0.95,
         optim="adamw_torch_fused",
-        bf16=precision == "bfloat16" or (precision == "auto" and fast_bfloat16(device)),
-        use_cpu=device == "cpu",
+        bf16=resolve_dtype(precision, device) == torch.bfloat16,
+        use_cpu=device.type == "cpu",
         seed=seed,
         data_seed=seed,
         save_strategy="no",
@@ -156,14 +157,13 @@ def _arguments(
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=device == "cuda",
+        dataloader_pin_memory=device.type == "cuda",
         average_tokens_across_devices=True,
         ddp_find_unused_parameters=False,
     )
     arguments._setup_devices  # noqa: B018  # finds this process's device and sets _n_gpu
-    arguments._n_gpu = min(
-        arguments._n_gpu, 1
-    )  # several GPUs without a launcher would be DataParallel, which cuts packed rows apart
+    # Several GPUs without a launcher would be DataParallel, which cuts packed rows apart.
+    arguments._n_gpu = min(arguments._n_gpu, 1)
     return arguments
 
 
@@ -180,8 +180,6 @@ def _prepared(
         network, {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
     )
     trained: torch.nn.Module = adapter.put_on(network, seed=seed) if adapter is not None else network
-    for parameter in trained.parameters():
-        parameter.data = parameter.data.contiguous()
     return trained
 
 

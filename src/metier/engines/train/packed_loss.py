@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import types
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,6 @@ from transformers.utils import ModelOutput
 from metier.engines.text.sequences import IGNORED
 from metier.engines.train.chunked_cross_entropy import chunked_cross_entropy
 from metier.engines.train.segments import plain_attention
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What the machine decides: how much goes through the network at once, in which precision, and what memory it takes."""
+"""What the machine decides: how much goes through the network at once, and what memory it takes."""
 
 from __future__ import annotations
 
@@ -48,16 +48,6 @@ def activation_bytes(model: PreTrainedModel) -> int:
     config = model.config.get_text_config()
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     return int(4 * config.num_hidden_layers * (20 * config.hidden_size + 8 * inner))
-
-
-def fast_bfloat16(device: str) -> bool:
-    """Whether bf16 arithmetic is faster than fp32 here: GPUs that have it, CPUs with AVX-512 BF16 or AMX."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(
-        getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-        or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    )
 
 
 def peak_memory_bytes() -> int:

@@ -8,14 +8,11 @@ kernel, and where neither can be had transformers builds a block-diagonal mask f
 from __future__ import annotations
 
 import importlib.util
-import logging
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
-
-logger = logging.getLogger(__name__)
 
 NAME = "metier_segments"
 

@@ -101,7 +101,6 @@ class Recorder(TrainerCallback):
         self.trainer: Trainer
         self._tokens = sum(line["trained"] for line in metrics.lines() if "trained" in line)
         self._began = time.perf_counter()
-        self.seconds = 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step == 0:
@@ -110,7 +109,6 @@ class Recorder(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         seconds = time.perf_counter() - self._began
-        self.seconds += seconds
         sums = self.trainer.take_sums()
         nats, tokens = sum(nats for nats, _ in sums.values()), sum(tokens for _, tokens in sums.values())
         self._tokens += tokens
