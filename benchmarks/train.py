@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-GSM8K = ROOT.parent / "shared" / "data" / "math" / "gsm8k_train.jsonl"
+from side_by_side import DATA, in_process, median, peak_memory_bytes, peer_python, smollm2, store, the_job
+
+GSM8K = DATA / "math" / "gsm8k_train.jsonl"
 BATCH, LONGEST, LEARNING_RATE = 8, 512, 2e-5
 PEER = ["torch>=2.8,<2.14", "trl>=1.0"]
 
@@ -39,15 +38,15 @@ def main() -> None:
     options = parser.parse_args()
     if options.arm is not None:
         arm = {"metier": run_metier, "trl": run_trl, "trl_fastest": partial(run_trl, recompute=False)}[options.arm]
-        print(json.dumps(arm(json.loads(os.environ["BENCHMARK_JOB"]))))
+        print(json.dumps(arm(the_job())))
         return
-    peer = peer_python()
-    job = {"model": str(model_folder()), "examples": examples(options.rows)}
+    peer = peer_python("trl", PEER)
+    job = {"model": smollm2(), "examples": examples(options.rows)}
     figures: dict[str, Any] = {"rows": options.rows, "data": "gsm8k" if GSM8K.is_file() else "generated sums", "runs": []}
     for repeat in range(options.repeats):
         for dtype in options.dtypes:
             for arm, python in (("metier", sys.executable), ("trl", peer), ("trl_fastest", peer)):
-                found = in_process(python, arm, job | {"dtype": dtype})
+                found = in_process(python, __file__, arm, job | {"dtype": dtype})
                 figures["runs"].append({"arm": arm, "dtype": dtype, "repeat": repeat} | found)
                 print(
                     f"{arm:11} {dtype:9} {found['tokens_per_second']:7.1f} tokens/s  {found['peak_memory_bytes'] / 1e9:5.2f} GB  "
@@ -59,23 +58,13 @@ def main() -> None:
             runs = [run for run in figures["runs"] if run["dtype"] == dtype and run["arm"] in ("metier", peer_arm)]
             figures[f"{dtype} against {peer_arm}"] = compare(runs)
             print(f"{dtype} against {peer_arm}: {figures[f'{dtype} against {peer_arm}']}")
-    sys.path.insert(0, str(ROOT / "src"))
-    from metier.core import host
-
-    versions = {run["arm"]: run.pop("versions") for run in figures["runs"]}
-    figures |= {"versions": versions, "host": host.facts(), "made": time.strftime("%Y-%m-%dT%H:%M:%S")}
-    results = ROOT / "benchmarks" / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "train.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps({key: value for key, value in figures.items() if key != "runs"}))
+    figures["versions"] = {run["arm"]: run.pop("versions") for run in figures["runs"]}
+    store("train", figures)
 
 
 def compare(runs: list[dict[str, Any]]) -> dict[str, float]:
     """Ratios of the medians, and the checks that both did the same work."""
     ours, theirs = ([run for run in runs if (run["arm"] == "metier") == mine] for mine in (True, False))
-
-    def median(part: list[dict[str, Any]], name: str) -> float:
-        return float(sorted(run[name] for run in part)[len(part) // 2])
 
     apart = max(abs(a - b) for a, b in zip(ours[0]["losses"], theirs[0]["losses"], strict=True))
     if ours[0]["tokens"] != theirs[0]["tokens"]:
@@ -111,44 +100,6 @@ def examples(count: int) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def model_folder() -> Path:
-    from metier.models.source import open_model
-
-    return open_model("smollm2").path
-
-
-def peer_python() -> str:
-    """The interpreter of a virtual environment with TRL, made once in the user's cache."""
-    import platformdirs
-
-    folder = Path(platformdirs.user_cache_dir("metier-benchmarks")) / "trl"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").is_file():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEER], check=True)
-        (folder / ".ready").touch()
-    return str(python)
-
-
-def in_process(python: str, arm: str, job: dict[str, Any]) -> dict[str, Any]:
-    environment = os.environ | {
-        "BENCHMARK_JOB": json.dumps(job),
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    command = [python, __file__, "--arm", arm]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{arm} failed:\n{done.stderr[-3000:]}")
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
-
-
-def peak_memory_bytes() -> int:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def run_metier(job: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 class Scores(Table):
     """Rows: item, task, role, kind, model ("base", "candidate", or the source string of a model), metric, numerator, denominator,
-    and what the kind gives: prompt, options, gold, answer, chosen, completion, logprobs, num_tokens, num_bytes.
+    and what the kind gives: prompt, options, gold, answer, chosen, completion, extracted, logprobs, num_tokens, num_bytes.
 
     A task's value is sum(numerator) / sum(denominator): correct answers by answers, bits by bytes.
     """

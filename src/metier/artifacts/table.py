@@ -206,6 +206,10 @@ class Items(Table):
     id: unique; task: the group that one number is given for; role: acquired (from training documents), held_out (from documents
     never trained on) or general (abilities to retain); chat: whether the prompt is a user's message for the chat template;
     source: the document it comes from, or "".
+
+    Of generate items, where the columns are there: stop (list of strings that end an answer), max_new_tokens (0: room for the right
+    answer), extract (a regular expression whose last match, its first group, is the answer; "": all of it), compare: "words" (equal once
+    normalised) or "value" (equal as numbers or formulas).
     """
 
     required = ("id", "task", "role", "kind", "prompt", "options", "gold", "answer", "chat", "source")

@@ -22,10 +22,13 @@ EXAMPLES = """Examples:
 * `metier eval smollm2`
 * `metier eval runs/quickstart/expert --tasks runs/quickstart/questions,general`
 * `metier eval hf://org/name --tasks exam.jsonl --norm tokens --into scores`
+* `metier eval smollm2 --tasks commonsenseqa,arc_easy --shots 5 --limit 200`
+* `metier eval smollm2 --tasks commonsenseqa=dev.jsonl,my_task.yaml`
 * `metier eval openai://my-model@http://localhost:8000/v1 --tasks exam.jsonl --json`
 """
 
 GENERAL = "general"
+PUBLIC = sorted(path.stem for path in (Path(__file__).parents[1] / "evaluate" / "tasks").glob("*.yaml"))
 
 
 def evaluate(
@@ -37,9 +40,19 @@ def evaluate(
         typer.Option(
             "--tasks",
             metavar="TASK,...",
-            help="general (built-in probes), a stage of items of a run, or a .parquet or .jsonl file of items; JSON lines may also be "
+            help=f"general (built-in probes); a public task ({', '.join(PUBLIC)}), read from the hub, or NAME=FILE for its rows from a file; a "
+            ".yaml of your own or of lm-evaluation-harness; a stage of items of a run, or a .parquet or .jsonl file of items; JSON lines may also be "
             "{question, options, answer} (answer: an option, its number from 0, or its letter) or {question, answer}.",
         ),
+    ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            "--shots", min=0, help="Worked examples before each question; the task's own number unless given.", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Ask only the first so many questions of each task.", show_default=False)
     ] = None,
     norm: Annotated[
         Literal["bytes", "tokens", "unconditional", "none"],
@@ -70,7 +83,7 @@ def evaluate(
     console = Console(stderr=True)
     show_warnings(console)
     with console.status(f"opening {model} and the tasks"):
-        sets = [read_items(name) for name in _names(tasks or [GENERAL])]
+        sets = [read_items(name, shots=shots, limit=limit) for name in _names(tasks or [GENERAL])]
         _check_ids(sets)
         asked = open_language_model(model)
     display = Display(console)
@@ -91,25 +104,56 @@ def evaluate(
         console.print(f"every item's score is in {into}", style="dim", markup=False, highlight=False)
 
 
-def read_items(name: str) -> Items:
-    """The items that a task's name means: the built-in probes, a folder or file of items, or JSON lines of simple questions."""
-    from metier.artifacts import Items
+def read_items(name: str, *, shots: int | None = None, limit: int | None = None) -> Items:
+    """The items that a task's name means: the built-in probes, a public or described task, a folder or file of items or of questions.
+
+    `shots` and `limit` are for tasks that are made from rows; items that are made already are cut to `limit` and refuse `shots`.
+    """
     from metier.core.errors import InputError
 
     path = Path(name).expanduser()
+    if (described := _described(name)) is not None:
+        return _task_items(described, shots, limit)
+    if shots:
+        raise InputError(f"{name} is made of whole items, which take no worked examples: leave --shots out")
     if name == GENERAL and not path.exists():
         from metier.evaluate.general_probes import general_probes
 
-        return general_probes()
+        return _first(general_probes(), limit)
     if path.suffix == ".jsonl" and path.is_file():
         from metier.evaluate.item import items_table
 
-        return items_table(_json_items(path))
+        return _first(items_table(_json_items(path)), limit)
     if path.is_dir() or path.suffix == ".parquet":
-        return Items.open(path)
+        from metier.artifacts import Items
+
+        return _first(Items.open(path), limit)
     if path.exists():
-        raise InputError(f"{name} is no task: give a folder of items, a .parquet or a .jsonl file")
-    raise InputError.unknown("task", name, [GENERAL], remedy=f"a task is {GENERAL}, or a folder or file of items")
+        raise InputError(f"{name} is no task: give a folder of items, or a .yaml, .parquet or .jsonl file")
+    raise InputError.unknown("task", name, [GENERAL, *PUBLIC], remedy="a task is one of those, or a folder or file of items")
+
+
+def _described(name: str) -> str | None:
+    """The name where it means a task that makes its items from rows."""
+    given = name.partition("=")[0]
+    return name if given.endswith((".yaml", ".yml")) or (given in PUBLIC and not Path(name).exists()) else None
+
+
+def _task_items(name: str, shots: int | None, limit: int | None) -> Items:
+    from metier.core.errors import InputError, RunError
+    from metier.evaluate.item import items_table
+    from metier.evaluate.task import items, read_task
+
+    try:
+        return items_table(items(read_task(name), shots=shots, limit=limit))
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+    except RuntimeError as error:
+        raise RunError(str(error)) from error
+
+
+def _first(items: Items, limit: int | None) -> Items:
+    return items if limit is None else type(items)(items.frame().limit(limit))
 
 
 def _names(given: list[str]) -> Iterator[str]:
@@ -157,6 +201,7 @@ def _json_items(path: Path) -> Iterator[Item]:
 def _item(row: Any, task: str, number: int) -> Item:
     """One line: an item with artifacts.Items' columns, or a question with options and an answer, or with an answer alone."""
     from metier.evaluate.item import Item
+    from metier.evaluate.task import gold_index
 
     if not isinstance(row, dict):
         raise ValueError(f"a line must be an object, and this is {json.dumps(row)[:60]}")
@@ -172,17 +217,7 @@ def _item(row: Any, task: str, number: int) -> Item:
         return Item(**base, kind="generate", answer=str(answer))
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         raise ValueError("`options` must be a list of texts")
-    return Item(**base, kind="choice", options=options, gold=_gold(options, answer))
-
-
-def _gold(options: list[str], answer: Any) -> int:
-    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(options):
-        return answer
-    if answer in options:
-        return options.index(answer)
-    if isinstance(answer, str) and len(answer) == 1 and 0 <= ord(answer.upper()) - ord("A") < len(options):
-        return ord(answer.upper()) - ord("A")
-    raise ValueError(f"the answer {answer!r} is none of the {len(options)} options, nor the number or letter of one")
+    return Item(**base, kind="choice", options=options, gold=gold_index(options, answer))
 
 
 def _table(estimates: list[Estimate]) -> Table:

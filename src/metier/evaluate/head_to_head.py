@@ -14,7 +14,7 @@ from metier.engines.generate.open import open_language_model
 from metier.engines.stats.bootstrap import ratio
 from metier.engines.stats.holm import holm
 from metier.engines.stats.paired import compare_pairs
-from metier.evaluate.item import SCHEMA
+from metier.evaluate.item import in_full
 from metier.evaluate.measure import Norm, chance, measure
 from metier.evaluate.verdict import POOLED, verdict
 from metier.method import method
@@ -135,8 +135,7 @@ def _join(items: list[Items]) -> Items:
 
     if not items:
         raise ValueError("there are no items to compare the models on")
-    tables = [part.arrow().select(SCHEMA.names).cast(SCHEMA) for part in items]
-    joined = pa.concat_tables(tables)
+    joined = pa.concat_tables([in_full(part) for part in items])
     names = joined["id"].to_pylist()
     if len(set(names)) != len(names):
         raise ValueError("two items have the same id, so they could not be paired: give each set of items once")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
 from metier.artifacts import Items
 from metier.artifacts.comparison import Role
+
+Answer: TypeAlias = Literal["words", "value"]
 
 SCHEMA = pa.schema(
     [
@@ -19,6 +21,10 @@ SCHEMA = pa.schema(
         ("answer", pa.large_string()),
         ("chat", pa.bool_()),
         ("source", pa.large_string()),
+        ("stop", pa.large_list(pa.large_string())),
+        ("max_new_tokens", pa.int64()),
+        ("extract", pa.large_string()),
+        ("compare", pa.large_string()),
     ]
 )
 
@@ -37,6 +43,10 @@ class Item:
     answer: str = ""
     chat: bool = False
     source: str = ""
+    stop: list[str] = field(default_factory=list)
+    max_new_tokens: int = 0
+    extract: str = ""
+    compare: Answer = "words"
 
     def __post_init__(self) -> None:
         if self.kind == "choice" and (len(self.options) < 2 or not 0 <= self.gold < len(self.options)):
@@ -51,3 +61,12 @@ def items_table(items: Iterable[Item]) -> Items:
     if len({row["id"] for row in rows}) != len(rows):
         raise ValueError("two items have the same id, so they could not be paired")
     return Items(daft.from_arrow(pa.Table.from_pylist(rows, schema=SCHEMA)))
+
+
+def in_full(items: Items) -> pa.Table:
+    """The items with every column of SCHEMA, in its order; a column that they lack, or a null in it, is the field's default."""
+    rows: list[dict[str, Any]] = []
+    for row in items.rows():
+        known = {name: row[name] for name in SCHEMA.names if row.get(name) is not None}
+        rows.append(asdict(Item(**known)))
+    return pa.Table.from_pylist(rows, schema=SCHEMA)

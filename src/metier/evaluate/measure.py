@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,7 +13,9 @@ from typing import Any, Literal
 
 from metier.artifacts import Items, Scores
 from metier.artifacts.comparison import Role
+from metier.engines.answers.equal import same_values
 from metier.engines.stats.bootstrap import ratio
+from metier.evaluate.item import in_full
 from metier.models.language_model import Completion, LanguageModel, Score
 
 logger = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ def measure(model: LanguageModel, items: Items, *, norm: Norm = "bytes", name: s
     Raises RuntimeError when more than 5% of the generations fail, ValueError for log-probabilities that are no numbers, no items, unknown
     kinds, a task that mixes kinds, and an empty text.
     """
-    rows = list(items.rows())
+    rows = in_full(items).to_pylist()
     if not rows:
         raise ValueError("there are no items to ask")
     by_kind: dict[str, list[Row]] = defaultdict(list)
@@ -101,6 +104,27 @@ def normalised(answer: str) -> str:
     return (bare or words).casefold()  # an answer of such signs alone is not the empty one
 
 
+def extracted(text: str, pattern: str) -> str | None:
+    """The answer in a text: the last match of the pattern, its first group where it has one; all of it for no pattern; None for no match."""
+    if not pattern:
+        return text
+    found = list(re.finditer(pattern, text))[-1:]
+    return next((match[1] if match.re.groups else match[0] for match in found), None)
+
+
+def are_right(given: Sequence[str | None], items: Sequence[Row]) -> list[bool]:
+    """For each answer whether it is the item's, by the item's `compare`; the right answer is read by the same `extract`. No answer is wrong."""
+    pairs = [
+        (extracted(item["answer"], item["extract"]) or item["answer"], answer) for item, answer in zip(items, given, strict=True)
+    ]
+    by_value = [place for place, (_, answer) in enumerate(pairs) if answer is not None and items[place]["compare"] == "value"]
+    equal = dict(zip(by_value, same_values([(pairs[place][0], str(pairs[place][1])) for place in by_value]), strict=True))
+    return [
+        equal[place] if place in equal else answer is not None and normalised(answer) == normalised(gold)
+        for place, (gold, answer) in enumerate(pairs)
+    ]
+
+
 def _check_tasks(rows: list[Row]) -> None:
     kinds: dict[str, str] = {}
     for row in rows:
@@ -116,7 +140,15 @@ def _check_tasks(rows: list[Row]) -> None:
 def _row(item: Row, model: str, metric: str) -> Row:
     names = ("task", "role", "kind", "prompt", "options", "gold", "answer", "source")
     # Not `error`: a table takes a row with that for one that could not be read and leaves it out, and a failed answer would not count.
-    empty: Row = {"chosen": None, "completion": None, "failure": None, "logprobs": [], "num_tokens": [], "num_bytes": []}
+    empty: Row = {
+        "chosen": None,
+        "completion": None,
+        "extracted": None,
+        "failure": None,
+        "logprobs": [],
+        "num_tokens": [],
+        "num_bytes": [],
+    }
     return {"item": item["id"], "model": model, "metric": metric} | {name: item[name] for name in names} | empty
 
 
@@ -188,15 +220,16 @@ def _texts(model: LanguageModel, items: list[Row]) -> list[Row]:
 
 def _generations(model: LanguageModel, items: list[Row]) -> list[Row]:
     prompts = [[{"role": "user", "content": item["prompt"]}] if item["chat"] else item["prompt"] for item in items]
-    groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
+    groups: dict[tuple[int, tuple[str, ...]], list[int]] = defaultdict(list)
     for place, item in enumerate(items):
         # No tokenizer needs more tokens than bytes: no right answer is cut, and how an item is asked depends on no other item.
-        room = 8 * math.ceil((len(item["answer"].encode()) + 4) / 8)
-        groups[room, "\n" in item["answer"].strip()].append(place)
+        room = item["max_new_tokens"] or 8 * math.ceil((len(item["answer"].encode()) + 4) / 8)
+        several_lines = "\n" in item["answer"].strip()
+        stop = item["stop"] or ([] if several_lines else ["\n"])  # spares what a model rambles on with
+        groups[room, tuple(stop)].append(place)
     answers: dict[int, Completion] = {}
-    for (room, several_lines), places in groups.items():
-        stop = [] if several_lines else ["\n"]  # spares what a model rambles on with
-        found = model.generate([prompts[place] for place in places], max_new_tokens=room, stop=stop)
+    for (room, stop), places in groups.items():
+        found = model.generate([prompts[place] for place in places], max_new_tokens=room, stop=list(stop))
         answers.update(zip(places, found, strict=True))
     completions = [answers[place] for place in range(len(items))]
     failed = [completion.error for completion in completions if completion.error is not None]
@@ -204,13 +237,17 @@ def _generations(model: LanguageModel, items: list[Row]) -> list[Row]:
         logger.warning("%d of %d answers failed and count as wrong; the first: %s", len(failed), len(items), failed[0])
     if len(failed) > MOST_FAILURES * len(items):
         raise RuntimeError(f"{len(failed)} of {len(items)} answers failed, too many for a value; the first: {failed[0]}")
+    given = [
+        extracted(one.text, item["extract"]) if one.error is None else None for one, item in zip(completions, items, strict=True)
+    ]
     return [
         {
             "completion": completion.text,
             "failure": completion.error,
             "num_tokens": [completion.num_tokens],
-            "numerator": float(completion.error is None and normalised(completion.text) == normalised(item["answer"])),
+            "extracted": answer,
+            "numerator": float(right),
             "denominator": 1.0,
         }
-        for item, completion in zip(items, completions, strict=True)
+        for completion, answer, right in zip(completions, given, are_right(given, items), strict=True)
     ]

@@ -1,0 +1,1 @@
+"""Answers found in what a model wrote, and compared with what was expected."""

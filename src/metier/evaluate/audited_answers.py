@@ -1,0 +1,163 @@
+"""The answers behind an audit: both models on the same questions, each by its own best prompt, the base by the candidate's too."""
+
+from __future__ import annotations
+
+import gc
+import random
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from metier.artifacts import Model
+from metier.engines.generate.open import open_language_model
+from metier.evaluate.prompt_search import (
+    MAX_NEW_TOKENS,
+    Asker,
+    Decoding,
+    Found,
+    Prompt,
+    Row,
+    candidate_prompts,
+    sample_templates,
+    search,
+)
+from metier.models.precision import Precision
+from metier.progress import task
+
+PromptCell = Literal["own", "copied"]
+
+DECODINGS: tuple[Decoding, ...] = ("greedy", "constrained")
+LEAST_VALIDATION = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    task: str
+    rows: list[Row]
+    validation: list[Row]
+    candidates: list[Prompt]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One model's answers to one task's test by one prompt."""
+
+    answers: list[int | None]
+    prompt: int
+
+    def right(self, rows: Sequence[Row]) -> np.ndarray:
+        return np.array([float(answer == row["gold"]) for answer, row in zip(self.answers, rows, strict=True)])
+
+    @property
+    def unparsed(self) -> float:
+        return sum(answer is None for answer in self.answers) / len(self.answers)
+
+
+Key = tuple[str, Decoding, Literal["candidate", "own", "copied"]]
+
+
+def plan_task(
+    name: str,
+    rows: list[Row],
+    practice: list[Row],
+    num_shots: int,
+    num_templates: int,
+    num_shot_seeds: int,
+    max_validation: int,
+    seed: int,
+) -> Plan:
+    asked = {_plain(row["prompt"]): row["id"] for row in rows}
+    for row in practice:
+        if _plain(row["prompt"]) in asked:
+            raise ValueError(
+                f"task {name!r}: practice question {row['id']!r} is test question {asked[_plain(row['prompt'])]!r}: remove it"
+            )
+    shuffled = random.Random(f"{seed} {name}").sample(practice, len(practice))
+    cut = len(shuffled) * 4 // 5 if num_shots else 0
+    train, validation = shuffled[:cut], shuffled[cut:][:max_validation]
+    if len(validation) < LEAST_VALIDATION or len(train) < num_shots:
+        raise ValueError(
+            f"task {name!r}: {len(practice)} practice questions leave {len(validation)} to choose a prompt on and {len(train)} to show, and it takes "
+            f"{LEAST_VALIDATION} and {num_shots}: give more"
+        )
+    templates = sample_templates(num_templates, seed)
+    return Plan(name, rows, validation, candidate_prompts(templates, train, num_shots, num_shot_seeds, seed))
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def check_windows(model: Model, plans: dict[str, Plan]) -> None:
+    config, tokenizer = model.config().get_text_config(), model.tokenizer()
+    window = getattr(config, "max_position_embeddings", None)
+    if window is None:
+        return
+    for plan in plans.values():
+        row = max(plan.rows + plan.validation, key=lambda row: len(row["prompt"]) + sum(map(len, row["options"])))
+        text = max((prompt.text(row) for prompt in plan.candidates), key=len)
+        size = len(tokenizer(text, verbose=False)["input_ids"])
+        if size + MAX_NEW_TOKENS > window:
+            raise ValueError(
+                f"task {plan.task!r}: a prompt has {size} tokens and {MAX_NEW_TOKENS} follow, and {model.path} reads {window}: lower num_shots, or "
+                "leave the task out for both models"
+            )
+
+
+def ask_both(candidate: Model, base: Model, plans: dict[str, Plan], dtype: Precision, notes: list[str]) -> dict[Key, Asked]:
+    """All answers to the tests. The models are in memory one after the other."""
+    answers: dict[Key, Asked] = {}
+    wanted = [(plan, decoding) for plan in plans.values() for decoding in DECODINGS]
+    with task("auditing", total=2 * len(wanted), unit="task") as progress:
+        asker = _asker(candidate, candidate, dtype)
+        chosen: dict[tuple[str, Decoding], Found] = {}
+        for plan, decoding in wanted:
+            found = chosen[plan.task, decoding] = search(asker, plan.candidates, plan.validation, decoding)
+            answers[plan.task, decoding, "candidate"] = _ask([asker], plan, found, decoding)
+            _note_insensitive(found, "candidate", plan, decoding, notes)
+            progress.advance()
+        del asker
+        gc.collect()  # cycles hold what a process loads first: without this two networks would be in memory
+        own, copying = _base_askers(base, candidate, dtype, notes)
+        for plan, decoding in wanted:
+            found = search(own, plan.candidates, plan.validation, decoding)
+            answers[plan.task, decoding, "own"] = _ask([own], plan, found, decoding)
+            answers[plan.task, decoding, "copied"] = _ask(copying, plan, chosen[plan.task, decoding], decoding)
+            _note_insensitive(found, "base", plan, decoding, notes)
+            progress.advance()
+    return answers
+
+
+def _asker(model: Model, chat_of: Model, dtype: Precision) -> Asker:
+    tokenizer = chat_of.tokenizer()
+    return Asker(open_language_model(model, dtype=dtype), tokenizer if tokenizer.chat_template is not None else None)
+
+
+def _base_askers(base: Model, candidate: Model, dtype: Precision, notes: list[str]) -> tuple[Asker, list[Asker]]:
+    """The base as it is asked with its own prompt, and in what ways with the candidate's."""
+    own, foreign = _asker(base, base, dtype), candidate.tokenizer()
+    if own.chat is not None or foreign.chat_template is None:
+        return own, [own]
+    known = base.tokenizer().get_vocab()
+    marks = dict.fromkeys([*foreign.all_special_tokens, *foreign.get_added_vocab()])
+    unknown = tuple(sorted((mark for mark in marks if mark not in known), key=len, reverse=True))
+    if unknown:
+        notes.append(f"marks of the candidate's chat template that the base does not know were left out: {', '.join(unknown)}")
+    notes.append(
+        "the base has no chat template: copied prompts were asked with the candidate's and without, the larger claim counts"
+    )
+    return own, [own, replace(own, chat=foreign, unknown=unknown)]
+
+
+def _ask(askers: list[Asker], plan: Plan, found: Found, decoding: Decoding) -> Asked:
+    """The answers to the test, by whichever asker has fewest right."""
+    tried = [Asked(asker.answers([(found.best, row) for row in plan.rows], decoding), found.number) for asker in askers]
+    return min(tried, key=lambda asked: asked.right(plan.rows).sum())
+
+
+def _note_insensitive(found: Found, who: str, plan: Plan, decoding: Decoding, notes: list[str]) -> None:
+    if found.insensitive:
+        notes.append(f"{plan.task}, {decoding}: the {who} answers all prompts alike: insensitive to prompt, probably degenerate")

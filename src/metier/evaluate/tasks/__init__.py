@@ -1,0 +1,1 @@
+"""Definitions of public tasks, one YAML file each."""
