@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Role = Literal["acquired", "held_out", "general"]
@@ -17,6 +17,8 @@ class Comparison:
     base_low ... candidate_high: 95% interval of each model's own value
     p, p_holm: two-sided p-value of no difference, and the same corrected over all tasks compared together
     outcome: better or worse where the interval excludes 0, tie where it holds it
+    corrected: the same where p_holm is below 0.05 too, else tie
+    num_gained, num_lost: items that only the candidate, and only the base, has right (negative flips); None but for accuracies
     """
 
     task: str
@@ -37,6 +39,13 @@ class Comparison:
     p_holm: float
     outcome: Literal["better", "tie", "worse"]
     chance: float | None = None
+    corrected: Literal["better", "tie", "worse"] = "tie"
+    num_gained: int | None = None
+    num_lost: int | None = None
+
+    def with_holm(self, p_holm: float) -> Comparison:
+        """The same among other comparisons, by its p-value corrected for all of them."""
+        return replace(self, p_holm=p_holm, corrected=self.outcome if p_holm < 0.05 else "tie")
 
 
 @dataclass(frozen=True)

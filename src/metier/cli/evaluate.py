@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -83,8 +84,7 @@ def evaluate(
     console = Console(stderr=True)
     show_warnings(console)
     with console.status(f"opening {model} and the tasks"):
-        sets = [read_items(name, shots=shots, limit=limit) for name in _names(tasks or [GENERAL])]
-        _check_ids(sets)
+        sets = all_items(tasks or [GENERAL], shots=shots, limit=limit)
         asked = open_language_model(model)
     display = Display(console)
     with display, listening(display):
@@ -102,6 +102,13 @@ def evaluate(
         Console().print(_table(estimates))
     if into is not None:
         console.print(f"every item's score is in {into}", style="dim", markup=False, highlight=False)
+
+
+def all_items(names: list[str], *, shots: int | None, limit: int | None) -> list[Items]:
+    """The items of every task named, each task once. Raises InputError where two of them have items of one id."""
+    sets = [read_items(name, shots=shots, limit=limit) for name in _names(names)]
+    _check_ids(sets)
+    return sets
 
 
 def read_items(name: str, *, shots: int | None = None, limit: int | None = None) -> Items:
@@ -153,7 +160,18 @@ def _task_items(name: str, shots: int | None, limit: int | None) -> Items:
 
 
 def _first(items: Items, limit: int | None) -> Items:
-    return items if limit is None else type(items)(items.frame().limit(limit))
+    """The first so many of each task."""
+    if limit is None:
+        return items
+    from metier.evaluate.item import Item, in_full, items_table
+
+    counts: Counter[str] = Counter()
+    kept = []
+    for row in in_full(items).to_pylist():
+        counts[row["task"]] += 1
+        if counts[row["task"]] <= limit:
+            kept.append(Item(**row))
+    return items_table(kept)
 
 
 def _names(given: list[str]) -> Iterator[str]:
