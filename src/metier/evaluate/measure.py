@@ -16,7 +16,7 @@ from metier.artifacts.comparison import Role
 from metier.engines.answers.equal import same_values
 from metier.engines.stats.bootstrap import ratio
 from metier.evaluate.item import in_full
-from metier.models.language_model import Completion, LanguageModel, Score
+from metier.models.language_model import Completion, LanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -165,17 +165,19 @@ def _choices(model: LanguageModel, items: list[Row], norm: Norm) -> list[Row]:
         found = [next(scores) for _ in item["options"]]
         unconditional = [next(free).logprob for _ in item["options"]] if norm == "unconditional" else []
         _check(item["id"], [score.logprob for score in found])
-        own_norm = norm if item["prompt"] else "none"
-        values = [_value(score, own_norm, unconditional[number] if unconditional else 0.0) for number, score in enumerate(found)]
+        numbers: Row = {
+            "logprobs": [score.logprob for score in found],
+            "unconditional_logprobs": unconditional,
+            "num_tokens": [score.num_tokens for score in found],
+            "num_bytes": [score.num_bytes for score in found],
+        }
+        values = option_values(item | numbers, norm)
         best = max(range(len(values)), key=values.__getitem__)
         right = best == item["gold"] and values.count(values[best]) == 1
         rows.append(
             {
+                **numbers,
                 "chosen": best,
-                "logprobs": [score.logprob for score in found],
-                "unconditional_logprobs": unconditional,
-                "num_tokens": [score.num_tokens for score in found],
-                "num_bytes": [score.num_bytes for score in found],
                 "numerator": float(right),
                 "denominator": 1.0,
             }
@@ -187,12 +189,14 @@ def _continued(prompt: str, option: str) -> str:
     return option if not prompt or prompt[-1].isspace() else f" {option}"
 
 
-def _value(score: Score, norm: Norm, unconditional: float) -> float:
-    if norm == "bytes":
-        return score.logprob / max(1, score.num_bytes)
-    if norm == "tokens":
-        return score.logprob / max(1, score.num_tokens)
-    return score.logprob - unconditional if norm == "unconditional" else score.logprob
+def option_values(row: Row, norm: Norm) -> list[float]:
+    """The score of each option of a row of scores, the higher the better: its log-probability, normalised."""
+    logprobs: list[float] = list(row["logprobs"])
+    if norm == "none" or not row["prompt"]:
+        return logprobs
+    if norm == "unconditional":
+        return [logprob - free for logprob, free in zip(logprobs, row["unconditional_logprobs"], strict=True)]
+    return [logprob / max(1, size) for logprob, size in zip(logprobs, row[f"num_{norm}"], strict=True)]
 
 
 def _check(item: str, logprobs: list[float]) -> None:
