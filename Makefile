@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test check proofs clean
+.PHONY: help quickstart test check docs proofs clean
 
 help:
 	@echo "make quickstart  install, then make a specialist of Python's standard library and prove that it is one"
 	@echo "make test        install, then run all tests"
 	@echo "make check       format, lint, types, import layers"
+	@echo "make docs        write the pages of methods and the README's table of evidence"
 	@echo "make proofs      run every full proof and store its evidence"
 
 $(BIN)/python:
@@ -34,6 +35,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/make.py --check
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/make.py
 
 proofs: $(VENV)/.installed-dev
 	for file in $$(cd proofs && find . -mindepth 2 -name '*.py' | sort); do \
