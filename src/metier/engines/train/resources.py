@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from metier.engines.train.trainer import Row
 
-# More save no time on a CPU, where matrix products are saturated, and cost 3 MB of activations each at 135M. The GPU's is a guess.
-TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 8192}
+# On a CPU more save little time, for matrix products are nearly saturated, and cost 3 MB of activations each at 135M. The GPU's is a guess.
+TOKENS_AT_ONCE = {"cpu": 512, "cuda": 8192}
 
 
 def rows_at_once(rows: Sequence[Row], rows_per_step: int, device: str) -> int:
