@@ -13,28 +13,19 @@ import numpy as np
 
 from metier.artifacts import Model
 from metier.engines.generate.open import open_language_model
-from metier.evaluate.prompt_search import (
-    MAX_NEW_TOKENS,
-    Asker,
-    Decoding,
-    Found,
-    Prompt,
-    Row,
-    candidate_prompts,
-    sample_templates,
-    search,
-)
+from metier.evaluate.adaptation_progress.prompts import Prompt, Row, candidate_prompts, sample_templates
+from metier.evaluate.adaptation_progress.results import DECODINGS, Decoding
+from metier.evaluate.adaptation_progress.search import MAX_NEW_TOKENS, Asker, Found, search
 from metier.models.precision import Precision
 from metier.progress import task
 
-PromptCell = Literal["own", "copied"]
-
-DECODINGS: tuple[Decoding, ...] = ("greedy", "constrained")
 LEAST_VALIDATION = 10
 
 
 @dataclass(frozen=True)
 class Plan:
+    """One task: the questions of its test, those a prompt is chosen on, and the prompts to choose from."""
+
     task: str
     rows: list[Row]
     validation: list[Row]
@@ -69,48 +60,55 @@ def plan_task(
     max_validation: int,
     seed: int,
 ) -> Plan:
-    asked = {_plain(row["prompt"]): row["id"] for row in rows}
+    """Practice questions shuffled, four fifths to draw examples from (none without shots), the rest to choose a prompt on.
+
+    Raises ValueError for too few of either, and for a practice question that the test asks too.
+    """
+    asked = {_plain(row): row["id"] for row in rows}
     for row in practice:
-        if _plain(row["prompt"]) in asked:
-            raise ValueError(
-                f"task {name!r}: practice question {row['id']!r} is test question {asked[_plain(row['prompt'])]!r}: remove it"
-            )
+        if _plain(row) in asked:
+            raise ValueError(f"task {name!r}: practice question {row['id']!r} is test question {asked[_plain(row)]!r}: remove it")
     shuffled = random.Random(f"{seed} {name}").sample(practice, len(practice))
     cut = len(shuffled) * 4 // 5 if num_shots else 0
     train, validation = shuffled[:cut], shuffled[cut:][:max_validation]
     if len(validation) < LEAST_VALIDATION or len(train) < num_shots:
         raise ValueError(
-            f"task {name!r}: {len(practice)} practice questions leave {len(validation)} to choose a prompt on and {len(train)} to show, and it takes "
-            f"{LEAST_VALIDATION} and {num_shots}: give more"
+            f"task {name!r}: {len(practice)} practice questions leave {len(validation)} to choose a prompt on and {len(train)} to show, "
+            f"and it takes {LEAST_VALIDATION} and {num_shots}: give more"
         )
     templates = sample_templates(num_templates, seed)
     return Plan(name, rows, validation, candidate_prompts(templates, train, num_shots, num_shot_seeds, seed))
 
 
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+def _plain(row: Row) -> tuple[str, ...]:
+    """What tells two questions apart, whatever their case, spaces and order of options."""
+    first, *others = (
+        " ".join(unicodedata.normalize("NFKC", text).casefold().split()) for text in [row["prompt"], *row["options"]]
+    )
+    return (first, *sorted(others))
 
 
-def check_windows(model: Model, plans: dict[str, Plan]) -> None:
+def check_windows(model: Model, plans: Sequence[Plan]) -> None:
+    """Raises ValueError naming the task whose longest prompt and its answer exceed what the model reads at once."""
     config, tokenizer = model.config().get_text_config(), model.tokenizer()
     window = getattr(config, "max_position_embeddings", None)
     if window is None:
         return
-    for plan in plans.values():
+    for plan in plans:
         row = max(plan.rows + plan.validation, key=lambda row: len(row["prompt"]) + sum(map(len, row["options"])))
         text = max((prompt.text(row) for prompt in plan.candidates), key=len)
         size = len(tokenizer(text, verbose=False)["input_ids"])
         if size + MAX_NEW_TOKENS > window:
             raise ValueError(
-                f"task {plan.task!r}: a prompt has {size} tokens and {MAX_NEW_TOKENS} follow, and {model.path} reads {window}: lower num_shots, or "
-                "leave the task out for both models"
+                f"task {plan.task!r}: a prompt has {size} tokens and {MAX_NEW_TOKENS} follow, and {model.path} reads {window}: "
+                "lower num_shots, or leave the task out for both models"
             )
 
 
-def ask_both(candidate: Model, base: Model, plans: dict[str, Plan], dtype: Precision, notes: list[str]) -> dict[Key, Asked]:
+def ask_both(candidate: Model, base: Model, plans: Sequence[Plan], dtype: Precision, notes: list[str]) -> dict[Key, Asked]:
     """All answers to the tests. The models are in memory one after the other."""
     answers: dict[Key, Asked] = {}
-    wanted = [(plan, decoding) for plan in plans.values() for decoding in DECODINGS]
+    wanted = [(plan, decoding) for plan in plans for decoding in DECODINGS]
     with task("auditing", total=2 * len(wanted), unit="task") as progress:
         asker = _asker(candidate, candidate, dtype)
         chosen: dict[tuple[str, Decoding], Found] = {}
