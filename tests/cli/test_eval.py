@@ -2,6 +2,10 @@
 
 import json
 import math
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
 
 import pytest
 import torch
@@ -144,3 +148,41 @@ def test_what_cannot_be_scored_is_refused(metier, exam, tmp_path, arguments, wor
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in done.stderr
+
+
+def test_a_killed_examination_goes_on_without_asking_again(metier, command, environment, model, tmp_path):
+    """What was answered before the kill is marked in the cache; the marks are in the final scores."""
+    rows = [{"question": f"Is {k} even?", "options": ["yes", "no"], "answer": k % 2} for k in range(1500)]
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    environment = environment | {"METIER_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(
+        [*command, "eval", str(model), "--tasks", "long.jsonl"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    answers = tmp_path / "cache" / "answers.sqlite"
+
+    def count() -> int:
+        if not answers.is_file():
+            return 0
+        with closing(sqlite3.connect(answers, timeout=60)) as connection:
+            try:
+                return connection.execute("SELECT count(*) FROM answers").fetchone()[0]
+            except sqlite3.OperationalError:  # the table is not there yet
+                return 0
+
+    while count() == 0 and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    before = count()
+    assert 0 < before < 3000
+    with closing(sqlite3.connect(answers, timeout=60)) as connection, connection:
+        connection.execute("UPDATE answers SET answer = json_set(answer, '$.logprob', -1234.5)")
+    done = metier("eval", model, "--tasks", "long.jsonl", "--into", "scores", extra={"METIER_CACHE": str(tmp_path / "cache")})
+    assert done.returncode == 0, done.stderr
+    assert count() == 3000
+    logprobs = [value for row in Scores.open(tmp_path / "scores").rows() for value in row["logprobs"]]
+    assert sum(value == -1234.5 for value in logprobs) == before

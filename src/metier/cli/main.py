@@ -80,6 +80,7 @@ def _prepare_libraries() -> None:
     """The libraries' own bars and notices stay off, and their threads share the cores, unless the user has set it otherwise."""
     for name, value in {
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
         "DAFT_PROGRESS_BAR": "0",

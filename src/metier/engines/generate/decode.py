@@ -13,6 +13,7 @@ import torch
 from transformers import DynamicCache
 
 from metier.engines.generate.backend import Sampling
+from metier.models.cache_argument import cache_argument
 from metier.models.language_model import Completion
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def decode(
             input_ids=ids_BT,
             attention_mask=mask_BT,
             position_ids=positions_BT,
-            past_key_values=cache,
+            **{cache_argument(model): cache},
             use_cache=True,
             **last_only,
         )

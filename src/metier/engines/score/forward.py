@@ -14,6 +14,7 @@ from transformers import DynamicCache
 from metier.engines.score.encode import Piece
 from metier.engines.score.head import Head, find_head
 from metier.engines.score.plan import Row, plan
+from metier.models.cache_argument import cache_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +55,8 @@ class Forward:
                 input_ids=ids_BT,
                 position_ids=positions_BT,
                 attention_mask=self._masks(ends_BT, positions_BT, start),
-                past_key_values=None if prefix is None else prefix.repeated(len(rows)),
                 use_cache=prefix is not None,
+                **({cache_argument(body): prefix.repeated(len(rows))} if prefix is not None else {}),
             )
         return output.last_hidden_state if self.head is not None else output.logits  # type: ignore[no-any-return]
 
@@ -71,8 +72,8 @@ class Forward:
             input_ids=ids_1P,
             position_ids=positions_1P,
             attention_mask=self._masks(ends_1P, positions_1P, 0),
-            past_key_values=cache,
             use_cache=True,
+            **{cache_argument(self.model.base_model): cache},
         )
         return PrefixCache(len(ids), [(layer.keys, layer.values) for layer in cache.layers])
 
