@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,11 @@ def peer_python(name: str, packages: list[str]) -> str:
 
 def in_process(python: str, script: str, arm: str, job: dict[str, Any]) -> dict[str, Any]:
     """What `script --arm ARM` prints as its last line, a JSON object, in a process of its own."""
-    environment = os.environ | {JOB: json.dumps(job), "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run([python, script, "--arm", arm], env=environment, capture_output=True, text=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(job, file)
+        file.flush()
+        environment = os.environ | {JOB: file.name, "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+        done = subprocess.run([python, script, "--arm", arm], env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{arm} failed:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
@@ -40,7 +44,7 @@ def in_process(python: str, script: str, arm: str, job: dict[str, Any]) -> dict[
 
 def the_job() -> dict[str, Any]:
     """The job of this process, where it is an arm."""
-    return dict(json.loads(os.environ[JOB]))
+    return dict(json.loads(Path(os.environ[JOB]).read_text()))
 
 
 def peak_memory_bytes() -> int:
