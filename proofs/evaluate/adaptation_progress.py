@@ -1,15 +1,16 @@
 """An audit tells a gain from a prompt that was tuned for one side only.
 
-Two models of equal skill have accuracy 0.5 + e_k under prompt k of 11, e_k normal with deviation 0.03, independent for each model; each
-takes its best prompt, or the base takes the specialist's, and both answer 500 questions. How often the specialist wins has a closed form
-(below), and was simulated for the method's description: 6, 47, 37 and 84% in the four cells.
+Two models of equal skill have accuracy 0.5 + e_k under prompt k of 11, e_k normal with deviation 0.03, independent for each
+model; each takes its best prompt, or the base takes the specialist's, and both answer 500 questions. How often the specialist
+wins has a closed form (below), and was simulated for the method's description: 6, 47, 37 and 84% in the four cells.
 
 Contradicted if a win rate of 4,000 simulated worlds, judged and counted by the method's own code, is more than 2 points from that
-description, or more than 3 from the closed form; the second cell is held to the closed form alone, by which the description's 47% must
-be 49% (half of all worlds less half of the 2% that tie). Contradicted also if the copied prompt's mean gift is more than 0.3 points from
-E[max of 11 normals] times 0.03; if the parts of a gain do not add up to it to 1e-12; or if constrained decoding chooses otherwise than
-the softmax over the whole vocabulary restricted to the letters. (Four standard errors of 4,000 worlds are 3.2 points at most, 1.5 for the
-smallest rate; the method's interval is a little wider than a plain bootstrap, which lowers the rates under the interval rule.)
+description, or more than 3 from the closed form; the second cell is held to the closed form alone, by which the description's 47%
+must be 49% (half of all worlds less half of the 2% that tie). Contradicted also if the copied prompt's mean gift is more than 0.3
+points from E[max of 11 normals] times 0.03; if the parts of a gain do not add up to it to 1e-12; or if constrained decoding
+chooses otherwise than the softmax over the whole vocabulary restricted to the letters. (Four standard errors of 4,000 worlds are
+3.2 points at most, 1.5 for the smallest rate; the method's interval is a little wider than a plain bootstrap, which lowers the
+rates under the interval rule.)
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def prove(quick: bool) -> Evidence:
         claim="wins that a copied prompt or a missing interval makes out of nothing are as frequent as arithmetic says",
         metric="difference of win rates",
         checks=checks,
-        notes=f"{worlds} worlds; win rates of a specialist that is no better: {measured}; the gift is {100 * _gift(audits):.2f} points",
+        notes=f"{worlds} worlds; win rates of a specialist that is no better: {measured}; "
+        f"the gift is {100 * _gift(audits):.2f} points",
     )
 
 

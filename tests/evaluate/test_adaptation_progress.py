@@ -149,7 +149,9 @@ def test_the_first_of_the_best_prompts_is_kept(pair):
     prompts = candidate_prompts(sample_templates(4, 0), rows, 0, 1, 0)
     asker = Asker(open_language_model(pair[0], dtype="float32"))
     found = search(asker, prompts, rows, "constrained")
-    alone = [sum(a == r["gold"] for a, r in zip(asker.answers([(p, r) for r in rows], "constrained"), rows, strict=True)) / 12 for p in prompts]  # fmt: skip
+    golds = [row["gold"] for row in rows]
+    each = [asker.answers([(prompt, row) for row in rows], "constrained") for prompt in prompts]
+    alone = [sum(map(int.__eq__, answers, golds)) / 12 for answers in each]
     assert found.accuracies == alone
     assert (found.best, found.number) == (prompts[alone.index(max(alone))], alone.index(max(alone)))
     assert not search(asker, prompts[:1], rows, "constrained").insensitive

@@ -22,6 +22,7 @@ import logging
 import random
 import re
 import string
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -280,10 +281,11 @@ def _function(name: str) -> Callable[[Row], Row | None]:
     if not place:
         raise ValueError(f"function {name!r} names no function: give module:name or file.py:name")
     if place.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        spec = importlib.util.spec_from_file_location(f"metier_task_{Path(place).stem}", place)
         if spec is None or spec.loader is None or not Path(place).is_file():
             raise ValueError(f"function {name!r}: there is no file {place}")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up there
         spec.loader.exec_module(module)
     else:
         module = importlib.import_module(place)

@@ -66,5 +66,5 @@ def test_on_a_real_run_language_tasks_earn_trust_and_tasks_at_chance_do_not():
         scores = [row["results"][task]["acc"] for row in run]
         errors = [row["results"][task]["acc_stderr"] for row in run]
         verdicts[task] = trust(task, steps, scores, errors=errors).verdict
-    # LogiQA has four options and WSC two hundred odd sentences: the model answers both at chance from the first to the last checkpoint.
+    # LogiQA has four options, WSC a hundred sentences: the model answers both at chance from the first to the last checkpoint.
     assert verdicts == {"lambada_openai": "keep", "arc_easy": "keep", "sciq": "keep", "logiqa": "drop", "wsc": "drop"}

@@ -49,8 +49,8 @@ def value_of(text: str) -> Fraction | None:
 def equations(text: str) -> list[Equation]:
     """Every equation in a text whose sides can be computed, in order; a chain (a = b = c) gives one for each sign.
 
-    Words beside numbers are units and left out (`5 apples + 3 apples = 8 apples`); x, times and of multiply between numbers. A running
-    total (`3 + 4 = 7 + 2 = 9`) holds, and so does a percentage written as such (`10 / 50 * 100 = 20%`).
+    Words beside numbers are units and left out (`5 apples + 3 apples = 8 apples`); x, times and of multiply between numbers. A
+    running total (`3 + 4 = 7 + 2 = 9`) holds, and so does a percentage written as such (`10 / 50 * 100 = 20%`).
     """
     return [found for line in text.splitlines() for part in _SENTENCE.split(_BULLET.sub("", line)) for found in _in(part)]
 

@@ -1,6 +1,7 @@
-"""Whether two answers have the same value: numbers by exact arithmetic here, other mathematics by math-verify in a process of its own.
+"""Whether two answers have the same value: numbers by exact arithmetic, other mathematics by math-verify in another process.
 
-Nothing that a model wrote is evaluated in this process. The other one is bounded in memory, and ended when an answer takes too long.
+Nothing that a model wrote is evaluated in this process. The other one is bounded in memory, and ended when an answer takes too
+long.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ def same_value(expected: str, found: str, *, timeout_seconds: float = 5.0) -> bo
 
 
 def same_values(pairs: Sequence[tuple[str, str]], *, timeout_seconds: float = 5.0) -> list[bool]:
-    """For each (expected, found) whether they have the same value: `1,234` and `1234.0`, `1/2` and `.5`, `\\frac{1}{2}` and `50\\%`.
+    """For each (expected, found) whether they have the same value: `1,234` and `1234.0`, `1/2` and `.5`, `\\frac{1}{2}` and
+    `50\\%`.
 
-    Numbers are compared as fractions, exactly, but for decimals of six or more places, which may be rounded or cut. An answer that is empty or
-    has no value equals only its own text. Where math-verify takes longer than the time given, the pair counts as unequal, with a warning.
+    Numbers are compared as fractions, exactly, but for decimals of six or more places, which may be rounded or cut. An answer
+    that is empty or has no value equals only its own text. Where math-verify takes longer than the time given, the pair counts as
+    unequal, with a warning.
     Raises ModuleNotFoundError where math-verify is needed and not installed.
     """
     if timeout_seconds <= 0:

@@ -1,7 +1,8 @@
 """The answer in a completion, by the rules of Zero-shot-CoT (arXiv 2205.11916), checked against its authors' logs.
 
-The rules are simple and have known weaknesses, which published numbers depend on: `1/2` gives 1, a dash before a number makes it negative,
-units and percent signs are passed over, the article "A" counts as the letter A. `strict` mends these for other uses.
+The rules are simple and have known weaknesses, which published numbers depend on: `1/2` gives 1, a dash before a number makes
+it negative, units and percent signs are passed over, the article "A" counts as the letter A. `strict` mends these for other
+uses.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ class Form:
 def extract(completion: str, form: Form, *, strict: bool = False, after: str | None = None) -> str:
     """The first candidate in a completion, as text; "" where there is none.
 
-    number: commas deleted; a minus, digits, a point, digits. letter: an allowed capital anywhere. yes/no: the token yes or no, in lower case.
+    number: commas deleted; a minus, digits, a point, digits. letter: an allowed capital anywhere. yes/no: the token yes or no, in
+    lower case.
     string: the whole completion without quotes, full stops and space. A full stop at the end is dropped.
-    strict: fractions stay whole and a dash that joins is no minus; a letter must stand alone, and one in brackets, or before a bracket, colon,
-    full stop, comma or the end of a line comes first
-    after: the phrase that introduces answers in few-shot prompts. What follows its last occurrence is read; where it is missing, the last
-    candidate counts, not the first
+    strict: fractions stay whole and a dash that joins is no minus; a letter must stand alone, and one in brackets, or before a
+    bracket, colon, full stop, comma or the end of a line comes first
+    after: the phrase that introduces answers in few-shot prompts. What follows its last occurrence is read; where it is missing,
+    the last candidate counts, not the first
     """
     introduced = after is None or after in completion
     text = completion if after is None else completion.split(after)[-1]

@@ -41,8 +41,8 @@ class Difference(NamedTuple):
 
 def ratio(numerators: Numbers, denominators: Numbers, *, seed: int, replicates: int = 10_000, level: float = 0.95) -> Interval:
     """sum(numerators) / sum(denominators) over n items with its interval. Raises ValueError as `paired_difference` does."""
-    total_K, sums_RK = _resample(_columns(numerators, denominators), seed, replicates)
-    low, high = _percentiles(sums_RK[:, 0] / sums_RK[:, 1], level)
+    total_K, sums_RK = resample(_columns(numerators, denominators), seed, replicates)
+    low, high = percentiles(sums_RK[:, 0] / sums_RK[:, 1], level)
     return Interval(float(total_K[0] / total_K[1]), low, high)
 
 
@@ -61,9 +61,9 @@ def paired_difference(
     a_NK, b_NK = _columns(*first), _columns(*second)
     if len(a_NK) != len(b_NK):
         raise ValueError(f"{len(a_NK)} and {len(b_NK)} items do not pair: both models must have answered the same")
-    total_K, sums_RK = _resample(np.concatenate([a_NK, b_NK], axis=1), seed, replicates)
+    total_K, sums_RK = resample(np.concatenate([a_NK, b_NK], axis=1), seed, replicates)
     differences_R = sums_RK[:, 2] / sums_RK[:, 3] - sums_RK[:, 0] / sums_RK[:, 1]
-    low, high = _percentiles(differences_R, level)
+    low, high = percentiles(differences_R, level)
     below, above = int((differences_R <= 0).sum()), int((differences_R >= 0).sum())
     p = min(1.0, 2 * (min(below, above) + 1) / (replicates + 1))
     return Difference(float(total_K[2] / total_K[3] - total_K[0] / total_K[1]), low, high, p)
@@ -80,7 +80,7 @@ def _columns(numerators: Numbers, denominators: Numbers) -> np.ndarray:
     return np.stack([above, below], axis=1)
 
 
-def _resample(columns_NK: np.ndarray, seed: int, replicates: int) -> tuple[np.ndarray, np.ndarray]:
+def resample(columns_NK: np.ndarray, seed: int, replicates: int) -> tuple[np.ndarray, np.ndarray]:
     """Sums (K,) of the columns over the items, and (replicates, K) over items drawn with replacement."""
     if replicates < 1:
         raise ValueError(f"replicates={replicates} gives no interval: give 1000 or more")
@@ -95,7 +95,7 @@ def _resample(columns_NK: np.ndarray, seed: int, replicates: int) -> tuple[np.nd
     return counts_D @ distinct_DK, np.concatenate(parts)
 
 
-def _percentiles(values_R: np.ndarray, level: float) -> tuple[float, float]:
+def percentiles(values_R: np.ndarray, level: float) -> tuple[float, float]:
     if not 0 < level < 1:
         raise ValueError(f"level={level} is no share of the replicates: give a number between 0 and 1, such as 0.95")
     low, high = np.quantile(values_R, [(1 - level) / 2, (1 + level) / 2])

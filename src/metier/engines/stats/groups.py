@@ -1,4 +1,4 @@
-"""Means over tasks with intervals: rows are drawn within each task, and tasks too where there are enough of them to stand for others."""
+"""Means over tasks with intervals: rows are drawn within each task, and tasks too where they are to stand for others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def mean_of_groups(
 ) -> list[Interval]:
     """For each of K numbers, the mean over groups of the mean over rows, with its percentile bootstrap interval.
 
-    groups: arrays (N, K), all numbers of a row drawn together, so that differences of two numbers have the interval of a third column
+    groups: arrays (N, K), all numbers of a row drawn together, so that differences of two numbers have the interval of a third
+        column
     draw_groups: whether groups are drawn with replacement too (how it would be on other tasks), or are the ones meant
     Raises ValueError for no groups, empty ones, and arrays that do not match.
     """

@@ -19,7 +19,8 @@ CHUNK_PAIRS = 4_000_000
 
 
 class Rank(NamedTuple):
-    """tau-b in [-1, 1] and the two-sided p-value of no association; both nan where one side is all ties, for then nothing is ranked."""
+    """tau-b in [-1, 1] and the two-sided p-value of no association; both nan where one side is all ties, for then nothing is
+    ranked."""
 
     tau: float
     p: float
@@ -48,8 +49,8 @@ def kendall_interval(
     """tau-b with its percentile bootstrap interval over points drawn with replacement.
 
     A point drawn twice is a tie on both sides and counts for nothing; draws in which nothing is ranked are left out. Meant for
-    points that are independent, such as models; the checkpoints of a run are not. Raises ValueError as `kendall` does, and where no
-    draw ranks anything.
+    points that are independent, such as models; the checkpoints of a run are not. Raises ValueError as `kendall` does, and where
+    no draw ranks anything.
     """
     x_N, y_N = _points(x, y)
     first_P, second_P = np.triu_indices(len(x_N), 1)
@@ -84,7 +85,8 @@ def _signs(values: np.ndarray, first_P: np.ndarray, second_P: np.ndarray) -> np.
 
 
 def _permutation_p(x_N: np.ndarray, y_N: np.ndarray) -> float:
-    """The share of all orders of y whose concordant less discordant pairs are as far from 0 as those found; ties stay the same."""
+    """The share of all orders of y whose concordant less discordant pairs are as far from 0 as those found; ties stay the
+    same."""
     first_P, second_P = np.triu_indices(len(x_N), 1)
     x_P = _signs(x_N, first_P, second_P).astype(np.int8)
     y_NN = np.sign(y_N[:, None] - y_N[None, :]).astype(np.int8)

@@ -1,8 +1,9 @@
-"""Which metrics of a training run deserve trust: those that rise with training, rank models as their tuned versions rank, and see more
-than their own noise.
+"""Which metrics of a training run deserve trust: those that rise with training, rank models as their tuned versions rank, and see
+more than their own noise.
 
 Stability is tau-b of step and score, consistency tau-b of base models' scores and their tuned versions' (arXiv 2503.00812; the
-definitions are read from its abstract, the thresholds are ours). Both say nothing of size, so the rise is also given in standard errors.
+definitions are read from its abstract, the thresholds are ours). Both say nothing of size, so the rise is also given in standard
+errors.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Trust:
     rise: mean score of the last third less that of the first, in standard errors of that difference; None without errors
     consistency, consistency_p, consistency_low, consistency_high: tau-b of (base, tuned) scores over models with its p-value and
         95% bootstrap interval; None below two models, or where all are tied
-    verdict: keep; re-form (ask the task in another form); drop (its items are too few to see the training); reason: the rule that fired
+    verdict: keep; re-form (ask the task in another form); drop (its items are too few to see the training); reason: the rule that
+        fired
     """
 
     metric: str
@@ -58,7 +60,8 @@ def trust(
     min_consistency: float = 0.6,
     seed: int = 0,
 ) -> Trust:
-    """The trust that the scores of one metric along a run earn, and the scores of (base, tuned) models where there are such pairs.
+    """The trust that the scores of one metric along a run earn, and the scores of (base, tuned) models where there are such
+    pairs.
 
     errors: each score's standard error over items, sqrt(p (1 - p) / n) for an accuracy
     Raises ValueError, naming the metric, for fewer than 4 checkpoints, steps that do not rise, and lists that do not match.

@@ -36,16 +36,16 @@ def adaptation_progress(
     dtype: Precision = "auto",
     seed: int = 0,
 ) -> Audit:
-    """The audit of a gain: both models on questions with options, in four cells of prompt and decoding, and where the gain comes from.
+    """The audit of a gain: both models' answers in four cells of prompt and decoding, and where the gain comes from.
 
-    Each model searches its best prompt, once a decoding, on practice questions of the same task names: four fifths are examples to show,
-    the rest is to choose on. Then the base is also asked with the candidate's prompt. Greedy answers are words that are parsed;
-    constrained ones the likeliest letter. A base without chat template whose candidate has one is asked both with that template and
-    without when it is given the candidate's prompt, and the lower accuracy counts as the claim's. Outcomes by interval are head_to_head's
-    (engines/stats/paired.py), a little wider than the paper's plain bootstrap. Not done: image questions, temperatures above 0, and the
-    tuning of both models on each task.
-    Raises ValueError, before a model is asked, for items without options, tasks without practice, questions that stand in both, prompts
-    beyond a window, and a base that cannot be the candidate's parent because it has another shape.
+    Each model searches its best prompt, once a decoding, on practice questions of the same task names: four fifths are examples
+    to show, the rest is to choose on. Then the base is also asked with the candidate's prompt. Greedy answers are words that are
+    parsed; constrained ones the likeliest letter. A base without chat template whose candidate has one is asked both with that
+    template and without when it is given the candidate's prompt, and the lower accuracy counts as the claim's. Outcomes by
+    interval are head_to_head's (engines/stats/paired.py), a little wider than the paper's plain bootstrap. Not done: image
+    questions, temperatures above 0, and the tuning of both models on each task.
+    Raises ValueError, before a model is asked, for items without options, tasks without practice, questions that stand in both,
+    prompts beyond a window, and a base that cannot be the candidate's parent because it has another shape.
     Settings:
         num_shots: examples before each question; the paper reports 0 and 3
         num_templates: templates tried beside the default one; 10 in the authors' code
@@ -83,8 +83,8 @@ def _by_task(tables: list[Items], name: str) -> dict[str, list[Row]]:
     for row in chain.from_iterable(table.rows() for table in tables):
         if row["kind"] != "choice" or not row["prompt"]:
             raise ValueError(
-                f"{name}: item {row['id']!r} of task {row['task']!r} is no question with options (kind {row['kind']}), and the audit compares "
-                "the choice among options by both decodings: leave it out"
+                f"{name}: item {row['id']!r} of task {row['task']!r} is no question with options (kind {row['kind']}), and "
+                "the audit compares the choice among options by both decodings: leave it out"
             )
         found.setdefault(row["task"], []).append(row)
     if not found:

@@ -1,4 +1,4 @@
-"""The answers behind an audit: both models on the same questions, each by its own best prompt, the base by the candidate's too."""
+"""The answers behind an audit: both models on the same questions, each by its best prompt, the base by the candidate's too."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def plan_task(
     train, validation = shuffled[:cut], shuffled[cut:][:max_validation]
     if len(validation) < LEAST_VALIDATION or len(train) < num_shots:
         raise ValueError(
-            f"task {name!r}: {len(practice)} practice questions leave {len(validation)} to choose a prompt on and {len(train)} to show, "
-            f"and it takes {LEAST_VALIDATION} and {num_shots}: give more"
+            f"task {name!r}: {len(practice)} practice questions leave {len(validation)} to choose a prompt on and {len(train)} to "
+            f"show, and it takes {LEAST_VALIDATION} and {num_shots}: give more"
         )
     templates = sample_templates(num_templates, seed)
     return Plan(name, rows, validation, candidate_prompts(templates, train, num_shots, num_shot_seeds, seed))

@@ -139,14 +139,14 @@ def _format_notes(cells: Sequence[Cell]) -> Iterator[str]:
         unparsed = (cell.unparsed_base, cell.unparsed_candidate)
         if max(unparsed) > MANY_UNPARSED or abs(unparsed[0] - unparsed[1]) > MANY_UNPARSED:
             yield (
-                f"{cell.task}, {cell.prompt_cell} prompts: {unparsed[0]:.0%} of the base's greedy answers and {unparsed[1]:.0%} of the "
-                "candidate's name no option, so the comparison is of formats: read the constrained one"
+                f"{cell.task}, {cell.prompt_cell} prompts: {unparsed[0]:.0%} of the base's greedy answers and {unparsed[1]:.0%} of "
+                "the candidate's name no option, so the comparison is of formats: read the constrained one"
             )
 
 
 def _sentence(claimed: Part, prompt: Part, form: Part, remaining: Part) -> str:
     half = (remaining.high - remaining.low) / 2
     return (
-        f"Of the claimed {100 * claimed.value:+.1f} points, {100 * prompt.value:.1f} are prompt, {100 * form.value:.1f} are format, "
-        f"{100 * remaining.value:.1f} ± {100 * half:.1f} remain."
+        f"Of the claimed {100 * claimed.value:+.1f} points, {100 * prompt.value:.1f} are prompt, {100 * form.value:.1f} are "
+        f"format, {100 * remaining.value:.1f} ± {100 * half:.1f} remain."
     )

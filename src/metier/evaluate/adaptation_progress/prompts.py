@@ -34,7 +34,7 @@ WRAPPERS = ("({})", "{}.", "{})", "{} )", "[{}]", "<{}>")
 
 @dataclass(frozen=True)
 class Template:
-    """How a question is written: headers, their case, what stands between header and text, blocks, options, and around letters."""
+    """How a question is written: headers, their case, what stands between header and text, blocks and options, and around letters."""
 
     case: str = "as is"
     separator: str = ": "

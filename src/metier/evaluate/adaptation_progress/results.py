@@ -53,8 +53,8 @@ class Part:
 class Audit:
     """What became of a gain. `claimed` = `prompt` + `format` + `remaining`, in shares (0.01 is a point).
 
-    claimed: the candidate's prompt copied to the base, greedy; prompt: what of it goes when each has its own prompt; format: what goes
-        when only the options may be answered; remaining: the rest
+    claimed: the candidate's prompt copied to the base, greedy; prompt: what of it goes when each has its own prompt; format: what
+        goes when only the options may be answered; remaining: the rest
     interval_over: "rows", or "rows and tasks" with five tasks or more
     unseen: the remaining gain on items that share no 8 words in a row with the adaptation text; None without that text
     rates: share of tasks won, tied and lost, by prompt cell and rule, greedy

@@ -19,7 +19,7 @@ MAX_NEW_TOKENS = 64
 
 @dataclass(frozen=True)
 class Asker:
-    """A model with the chat template that its prompts go through; None for none. `unknown`: marks taken out of a foreign template."""
+    """A model with the chat template that its prompts go through; None for none. `unknown`: marks left out of a foreign one."""
 
     model: LanguageModel
     chat: PreTrainedTokenizerBase | None = None
@@ -40,7 +40,8 @@ class Asker:
         return self._constrained(questions) if decoding == "constrained" else self._greedy(questions)
 
     def _constrained(self, questions: Sequence[tuple[Prompt, Row]]) -> list[int | None]:
-        """The likeliest of the letters: the restricted softmax's argmax, for they follow the same context in equally many tokens."""
+        """The likeliest of the letters: the restricted softmax's argmax, for they follow the same context in equally many
+        tokens."""
         contexts = [self.context(prompt.text(row)) for prompt, row in questions]
         requests = [
             (context, LETTERS[place])
@@ -54,8 +55,8 @@ class Asker:
             if len({score.num_tokens for score in found}) > 1:
                 lengths = {letter: score.num_tokens for letter, score in zip(LETTERS, found, strict=False)}
                 raise ValueError(
-                    f"question {row['id']!r}: {self.model.name} writes the letters in {lengths} tokens, so they cannot be compared; "
-                    "give fewer options"
+                    f"question {row['id']!r}: {self.model.name} writes the letters in {lengths} tokens, so they cannot "
+                    "be compared; give fewer options"
                 )
             chosen.append(max(range(len(found)), key=lambda place: found[place].logprob))
         return chosen
@@ -77,7 +78,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class Found:
-    """The first of the most accurate candidates. `accuracies`: of all, in order; `insensitive`: whether all got the same answers."""
+    """The first of the most accurate candidates. `accuracies`: of all, in order; `insensitive`: whether all were answered alike."""
 
     best: Prompt
     number: int

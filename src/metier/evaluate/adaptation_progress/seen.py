@@ -13,7 +13,7 @@ GRAM = 8
 
 
 def seen_questions(tests: Mapping[str, Sequence[Mapping[str, Any]]], corpus: Corpus) -> set[str]:
-    """Ids of the choice items of which 8 words in a row, right answer included, stand in the text; a shorter one must stand in it whole."""
+    """Ids of the choice items of which 8 words in a row, right answer included, stand in the text; shorter ones whole."""
     grams: dict[tuple[str, ...], list[str]] = {}
     lengths: set[int] = set()
     for row in chain.from_iterable(tests.values()):
