@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from metier.artifacts import Corpus, Model
 from metier.engines.generate.open import open_language_model
 from metier.evaluate.adaptation_progress import adaptation_progress
-from metier.evaluate.adaptation_progress.answers import plan_task
+from metier.evaluate.adaptation_progress.answers import Asked, Plan, plan_task
+from metier.evaluate.adaptation_progress.audit import audit
 from metier.evaluate.adaptation_progress.prompts import (
     CASES,
     LETTERS,
@@ -49,7 +50,7 @@ def own_cache(tmp_path_factory):
 def pair(tmp_path_factory):
     """A base and a candidate of its shape with other weights; weights large enough for answers to depend on the prompt."""
     folder = tmp_path_factory.mktemp("pair")
-    base, candidate = (make_tiny(folder / str(seed), seed=seed, hidden_size=64, std=0.3) for seed in (0, 1))
+    base, candidate = (make_tiny(folder / str(seed), seed=seed, hidden_size=64, std=0.6) for seed in (0, 5))
     return base, candidate
 
 
@@ -189,10 +190,42 @@ def test_each_models_own_prompt_is_the_best_of_its_own_search(audited, pair):
     plan = plan_task("fish", list(questions("fish", 8).rows()), practice, 1, 1, 2, 500, 0)
     assert (len(plan.validation), len(plan.candidates)) == (10, 4)
     assert {shot["id"] for prompt in plan.candidates for shot in prompt.shots}.isdisjoint(row["id"] for row in plan.validation)
-    (cell,) = (c for c in audited.cells if (c.task, c.prompt_cell, c.decoding) == ("fish", "own", "constrained"))
-    for model, number in zip(pair, (cell.prompt_base, cell.prompt_candidate), strict=True):
-        asker = Asker(open_language_model(model, dtype="float32"), model.tokenizer())
-        assert search(asker, plan.candidates, plan.validation, "constrained").number == number
+    own, copied = (c for c in audited.cells if (c.task, c.decoding) == ("fish", "constrained"))
+    askers = [Asker(open_language_model(model, dtype="float32"), model.tokenizer()) for model in pair]
+    best = [search(asker, plan.candidates, plan.validation, "constrained").number for asker in askers]
+    assert [own.prompt_base, own.prompt_candidate] == best
+    assert best[0] != best[1]
+    for cell, number in ((own, best[0]), (copied, best[1])):
+        answers = askers[0].answers([(plan.candidates[number], row) for row in plan.rows], "constrained")
+        assert cell.base == sum(answer == row["gold"] for answer, row in zip(answers, plan.rows, strict=True)) / 8
+    assert own.base != copied.base
+
+
+def test_each_part_is_the_step_between_two_cells():
+    """Ten rows, all answers given: the candidate has 8 right, the base 3 by the copied prompt, 5 by its own, 7 constrained."""
+    rows = [{"id": str(number), "prompt": "?", "options": ["x", "y"], "gold": 0} for number in range(10)]
+    plan = Plan("t", rows, [], [])
+    right = {
+        ("greedy", "candidate"): 8,
+        ("greedy", "copied"): 3,
+        ("greedy", "own"): 5,
+        ("constrained", "candidate"): 8,
+        ("constrained", "copied"): 7,
+        ("constrained", "own"): 7,
+    }
+    answers = {
+        ("t", decoding, who): Asked([0] * count + [1] * (9 - count) + [None], 0) for (decoding, who), count in right.items()
+    }
+    found = audit([plan], answers, None, "pass", [], replicates=500, seed=0)
+    parts = [part.value for part in (found.claimed, found.prompt, found.format, found.remaining)]
+    assert parts == pytest.approx([0.5, 0.2, 0.2, 0.1])
+    # each prints the base's unparsed share, a tenth, which is over 5%
+    assert [cell.unparsed_base for cell in found.cells] == [0.1] * 4
+    assert len(found.notes) == 4
+    assert found.rates["copied, sign"] == {"win": 1.0, "tie": 0.0, "loss": 0.0}
+    # five of ten rows changed, all for the better: McNemar's p is 1/16
+    assert found.rates["copied, interval"] == {"win": 0.0, "tie": 1.0, "loss": 0.0}
+    assert found.sentence.startswith("Of the claimed +50.0 points, 20.0 are prompt, 20.0 are format, 10.0 ± ")
 
 
 def test_rates_checklist_and_what_was_seen(audited):

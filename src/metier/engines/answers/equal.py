@@ -85,7 +85,7 @@ class MathVerify:
 
     def __init__(self, timeout_seconds: float) -> None:
         if importlib.util.find_spec("math_verify") is None:
-            raise ModuleNotFoundError("comparing formulas needs math-verify: pip install 'metier[eval]'", name="math_verify")
+            raise ModuleNotFoundError("comparing formulas needs math-verify: pip install 'metier[math]'", name="math_verify")
         self.timeout_seconds = timeout_seconds
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()

@@ -1,0 +1,1 @@
+"""Methods that change how a model is asked, not the model."""
