@@ -38,6 +38,7 @@ TEMPLATES = [
     "We met {name}, who {verb} {value}.",
 ]
 LEARNING_RATE, BATCH = 3e-3, 64
+SPACE = tempfile.TemporaryDirectory(prefix="metier-proof-")  # gone when the process ends
 
 Fact = tuple[str, str, str]
 
@@ -78,7 +79,7 @@ def trained(
     generator = random.Random(seed)
     names = generator.sample([f"{first} {last}" for first in FIRST for last in LAST], num_people)
     facts = [(name, verb, generator.choice(values)) for name in names for verb, values in ATTRIBUTES.items()]
-    folder = Path(tempfile.mkdtemp(prefix="metier-proof-"))
+    folder = Path(tempfile.mkdtemp(dir=SPACE.name))
     start = make_tiny(folder / "start", seed=seed, hidden_size=128)
     network, tokenizer = start.load(dtype=torch.float32), start.tokenizer()
     wanted = sorted({max(1, round(steps ** ((k + 1) / num_checkpoints))) for k in range(num_checkpoints)})

@@ -51,6 +51,7 @@ TYPES: dict[str, Callable[[int, int], str]] = {
 SHOTS, NUM_PRETRAINED, FALL, LISTS, DIGITS = 4, 8, 1.6, 8, 5
 SEEDS, QUICK_SEEDS = (1, 2, 3, 4, 5), (11, 12, 13)
 STEPS = 1000
+SPACE = tempfile.TemporaryDirectory(prefix="metier-proof-")  # gone when the process ends
 
 
 def prove(quick: bool) -> Evidence:
@@ -165,7 +166,7 @@ def questions(names: list[str]) -> Items:
 @cache
 def base_model(seed: int, steps: int) -> Model:
     """Two layers of width 128 from nothing; a step is eight lists of five examples, the last one answered below the header."""
-    folder = Path(tempfile.mkdtemp(prefix="metier-proof-"))
+    folder = Path(tempfile.mkdtemp(dir=SPACE.name))
     texts = [document(seed, number) for number in range(LISTS * steps)]
     model = make_tiny(folder / "random", seed=seed, layers=2, hidden_size=128, kv_heads=4, window=512)
     words = [f"{name} 12" for name in TYPES] + [regular(examples(["copy"], 0, 1)).arrow()["prompt"][0].as_py()]

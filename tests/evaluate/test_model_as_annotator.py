@@ -1,10 +1,8 @@
 """Labelling by a model behind a real local endpoint that answers by a script, and the statistics against closed forms."""
 
-import importlib.util
 import json
 import re
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,35 +17,7 @@ from metier.evaluate.model_as_annotator.noisy import corrected_shares, estimated
 from metier.evaluate.model_as_annotator.trust import Labelled, against_people, calibration_error, measure_trust, routing
 from metier.evaluate.model_as_annotator.voting import orders, shown_examples
 
-_spec = importlib.util.spec_from_file_location(
-    "protocol_server", Path(__file__).parents[1] / "engines" / "generate" / "server.py"
-)
-protocol_server = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(protocol_server)
-
 LABELS = {"good": "the writer is pleased", "bad": "the writer is not", "mixed": "both"}
-
-
-class Scripted(protocol_server.Handler):
-    """Answers chats by the server's `script`, a function of the messages."""
-
-    def _answer(self, body, trouble):
-        self._send(200, json.dumps(self._chat(self.server.script(body["messages"]))).encode())
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    monkeypatch.setenv("METIER_CACHE", str(tmp_path / "cache"))
-    running = protocol_server.Server()
-    running.RequestHandlerClass = Scripted
-    yield running
-    running.shutdown()
-    running.server_close()
-
-
-@pytest.fixture
-def model(server):
-    return open_language_model(f"openai://annotator@{server.url}")
 
 
 def item_of(messages):

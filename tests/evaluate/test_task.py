@@ -9,7 +9,8 @@ from metier.engines.generate.open import open_language_model
 from metier.evaluate.item import Item, items_table
 from metier.evaluate.measure import are_right, extracted, measure
 from metier.evaluate.rows import read_rows
-from metier.evaluate.task import gold_index, items, packaged, read_task, task_of
+from metier.evaluate.task import gold_index, items, read_task, task_of
+from metier.evaluate.tasks import packaged
 
 # A row as each public dataset has it on the hub (its columns, invented content), and the prompt's end, options, gold or answer made of it.
 LABELLED = {"text": ["ice", "fire"], "label": ["1", "2"]}
@@ -113,6 +114,8 @@ def test_too_few_rows_for_the_examples(tmp_path):
         ({"options": "question"}, "no list of texts"),
         ({"gold": "7"}, "7 is none of the 2 options"),
         ({"promt": "x"}, "unknown keys promt"),
+        ({"shots": "five"}, "shots: Input should be a valid integer"),
+        ({"letters": "5"}, "letters: Input should be a valid boolean"),
         ({"prompt": None}, "prompt missing"),
         ({"answer": "answer"}, "give `options` and `gold` for a choice, or `answer`"),
         ({"prompt": '"{{().__class__.__bases__}}"'}, "unsafe"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from metier.artifacts.comparison import Comparison, Verdict
 from metier.artifacts.files import atomic_write
@@ -14,6 +14,12 @@ from metier.artifacts.table import Table
 
 if TYPE_CHECKING:
     import daft
+
+
+def score_row(item: Mapping[str, Any], model: str, metric: str) -> dict[str, Any]:
+    """What a row of Scores says of the item that was asked, whatever came of it: without numerator and denominator."""
+    named = {name: item[name] for name in ("task", "role", "kind", "prompt", "answer")}
+    return {"item": item["id"], "model": model, "metric": metric} | named
 
 
 class Scores(Table):

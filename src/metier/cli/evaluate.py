@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from metier.evaluate.tasks import packaged
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -29,7 +31,7 @@ EXAMPLES = """Examples:
 """
 
 GENERAL = "general"
-PUBLIC = sorted(path.stem for path in (Path(__file__).parents[1] / "evaluate" / "tasks").glob("*.yaml"))
+PUBLIC = packaged()
 
 
 def evaluate(

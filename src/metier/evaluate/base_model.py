@@ -30,6 +30,7 @@ Span: TypeAlias = Literal["option", "tail"]
 Row: TypeAlias = dict[str, Any]
 
 FORMS: dict[str, tuple[Form, ...]] = {"choice": ("blank", "options", "letters"), "generate": ("light",)}
+AIMS: tuple[Form, ...] = ("letters", "light")  # how tuned models are asked: a task has one of them
 INSTRUCTION = "Answer the question. Give the answer alone."
 # A gap in a question: a run of underscores (or a single one that stands alone), or empty brackets.
 BLANK = re.compile(r"_{2,}|(?<!\S)_(?!\S)|\(\s+\)|\[\s*\]")
@@ -120,19 +121,19 @@ def base_model(
     asked = asked_items(items, practice or [], shots, span, instruction, seed, left_out)
     with task("scoring", total=len(series) + 2 * len(pairs), unit="model") as progress:
 
-        def read(models: Sequence[Model]) -> list[list[Reading]]:
+        def read(models: Sequence[Model], forms: dict[tuple[str, Form], list[Item]]) -> list[list[Reading]]:
             found = []
             for model in models:
-                found.append(_readings(model, asked, norm, dtype))
+                found.append(_readings(model, forms, norm, dtype))
                 progress.advance()
             return found
 
-        run, before, after = read(series), read([base for base, _ in pairs]), read([end for _, end in pairs])
+        aims = {key: part for key, part in asked.items() if key[1] in AIMS}
+        run, before, after = read(series, asked), read([base for base, _ in pairs], asked), read([end for _, end in pairs], aims)
     verdicts = []
     for place, reading in enumerate(run[0]):
         column = [readings[place] for readings in run]
-        aim = "light" if reading.form == "light" else "letters"
-        ends = [next(one for one in part if (one.task, one.form) == (reading.task, aim)) for part in after]
+        ends = [next(one for one in part if one.task == reading.task) for part in after]
         verdicts.append(
             trust(
                 f"{reading.task}, {reading.form}",

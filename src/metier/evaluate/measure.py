@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from metier.artifacts import Items, Scores
 from metier.artifacts.comparison import Role
+from metier.artifacts.scores import score_row
 from metier.engines.answers.equal import same_values
+from metier.engines.generate.failures import check_failures
 from metier.engines.stats.bootstrap import ratio
 from metier.evaluate.item import in_full
 from metier.models.language_model import Completion, LanguageModel
@@ -23,7 +25,6 @@ logger = logging.getLogger(__name__)
 Norm = Literal["bytes", "tokens", "unconditional", "none"]
 Row = dict[str, Any]
 WRAPPING, ENDING = " \"'`*_“”‘’«»", ".,;:!?。！？… "
-MOST_FAILURES = 0.05  # share of generations that may fail before a value would be about something else
 
 METRICS = {"choice": "accuracy", "generate": "exact match", "text": "bits per byte"}
 
@@ -138,7 +139,6 @@ def _check_tasks(rows: list[Row]) -> None:
 
 
 def _row(item: Row, model: str, metric: str) -> Row:
-    names = ("task", "role", "kind", "prompt", "options", "gold", "answer", "source")
     # Not `error`: a table takes a row with that for one that could not be read and leaves it out, and a failed answer would not count.
     empty: Row = {
         "chosen": None,
@@ -149,7 +149,7 @@ def _row(item: Row, model: str, metric: str) -> Row:
         "num_tokens": [],
         "num_bytes": [],
     }
-    return {"item": item["id"], "model": model, "metric": metric} | {name: item[name] for name in names} | empty
+    return score_row(item, model, metric) | {name: item[name] for name in ("options", "gold", "source")} | empty
 
 
 def _choices(model: LanguageModel, items: list[Row], norm: Norm) -> list[Row]:
@@ -236,11 +236,7 @@ def _generations(model: LanguageModel, items: list[Row]) -> list[Row]:
         found = model.generate([prompts[place] for place in places], max_new_tokens=room, stop=list(stop))
         answers.update(zip(places, found, strict=True))
     completions = [answers[place] for place in range(len(items))]
-    failed = [completion.error for completion in completions if completion.error is not None]
-    if failed:
-        logger.warning("%d of %d answers failed and count as wrong; the first: %s", len(failed), len(items), failed[0])
-    if len(failed) > MOST_FAILURES * len(items):
-        raise RuntimeError(f"{len(failed)} of {len(items)} answers failed, too many for a value; the first: {failed[0]}")
+    check_failures([completion.error for completion in completions], "answers")
     given = [
         extracted(one.text, item["extract"]) if one.error is None else None for one, item in zip(completions, items, strict=True)
     ]

@@ -28,19 +28,19 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from jinja2 import StrictUndefined, TemplateError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from metier.artifacts.comparison import Role
 from metier.evaluate.item import Answer, Item
 from metier.evaluate.rows import Row, read_rows
+from metier.evaluate.tasks import FOLDER, packaged
 
 logger = logging.getLogger(__name__)
-
-FOLDER = Path(__file__).parent / "tasks"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Task:
     function: "module:name" or "file.py:name", called with each row; its dict takes the row's place, None leaves the row out
     stop, max_new_tokens, extract, compare: of free answers (see artifacts.Items)
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(coerce_numbers_to_str=True)  # `gold: 0` is an expression, too
 
     name: str
     dataset: str
@@ -98,11 +100,6 @@ def read_task(name: str) -> Task:
     return replace(task_of(path), dataset=data, config=None, split=None, shots_split=None) if data else task_of(path)
 
 
-def packaged() -> list[str]:
-    """The names of the tasks that come with metier."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
 def task_of(path: Path) -> Task:
     """The task in a YAML file, metier's or lm-evaluation-harness'."""
     from metier.evaluate.lm_eval_task import TolerantLoader, converted
@@ -127,9 +124,11 @@ def task_of(path: Path) -> Task:
         beside = path.parent / str(found["dataset"])
         found["dataset"] = str(beside) if beside.is_file() else found["dataset"]
     try:
-        return Task(**{"name": path.stem} | found)
-    except TypeError as error:
-        raise ValueError(f"{path}: {error}") from error
+        return TypeAdapter(Task).validate_python({"name": path.stem} | found)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path}: {f'{where}: ' if where else ''}{first['msg']}") from error
 
 
 @dataclass(frozen=True)

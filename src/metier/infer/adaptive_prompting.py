@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from metier.artifacts import Items, Scores
+from metier.artifacts.scores import score_row
+from metier.engines.generate.failures import check_failures
 from metier.infer.reasoning_sets import reasoning_set
 from metier.infer.step_controller import Question, Settings, Solution, solve_all
 from metier.infer.step_validators import VALIDATORS, Validator
-from metier.infer.zero_shot_cot import Compare, check_failures, right
+from metier.infer.zero_shot_cot import Compare, right
 from metier.method import method
 from metier.models.language_model import LanguageModel
 
@@ -84,7 +86,7 @@ def adaptive_prompting(
     strict = compare == "strict"
     settings = Settings(max_steps, max_corrections, retry_temperature, max_calls, max_tokens, max_step_tokens, strict, seed)
     solutions = solve_all(questions, model, [_validator(validator, question) for question in questions], settings)
-    check_failures([solution.failure for solution in solutions])
+    check_failures([solution.failure for solution in solutions], "questions")
     verdicts = right([(row["answer"], solution.answer) for row, solution in zip(rows, solutions, strict=True)], compare)
     scored = [_row(*pair, model.name) for pair in zip(rows, solutions, verdicts, strict=True)]
     _calibrate(rows, solutions, compare)
@@ -156,16 +158,9 @@ def _row(row: Row, solution: Solution, is_right: bool, model: str) -> Row:
     steps = [step for one in solution.passes for step in one.steps]
     first = solution.passes[0].verdict if solution.passes else None
     return {
-        "item": row["id"],
-        "task": row["task"],
-        "role": row["role"],
-        "kind": row["kind"],
-        "model": model,
-        "metric": "accuracy",
+        **score_row(row, model, "accuracy"),
         "numerator": float(is_right),
         "denominator": 1.0,
-        "prompt": row["prompt"],
-        "answer": row["answer"],
         "found": solution.answer,
         "parsed": bool(solution.answer),
         "stop": solution.stop,

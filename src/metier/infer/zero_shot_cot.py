@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from metier.artifacts import Items, Scores
+from metier.artifacts.scores import score_row
 from metier.engines.answers.arithmetic import value_of
 from metier.engines.answers.equal import same_values
 from metier.engines.answers.extract import extract
+from metier.engines.generate.failures import check_failures
 from metier.infer.reasoning_sets import ReasoningSet, reasoning_set
 from metier.method import method
 from metier.models.language_model import LanguageModel, Prompt
@@ -20,7 +22,6 @@ logger = logging.getLogger(__name__)
 Compare = Literal["paper", "numeric", "strict"]
 Row = dict[str, Any]
 TRIGGER = "Let's think step by step."
-MOST_FAILURES = 0.05  # share of questions that may fail before a value would be about something else
 
 
 class Sample(NamedTuple):
@@ -239,21 +240,14 @@ def _same_number(expected: str, found: str) -> bool:
 
 def _scores(rows: list[Row], samples: list[list[Sample]], model: str, compare: Compare) -> Scores:
     failures = [next((sample.failure for sample in one if sample.failure is not None), None) for one in samples]
-    check_failures(failures)
+    check_failures(failures, "questions")
     pairs = [(row["answer"], commonest([sample.answer for sample in one])) for row, one in zip(rows, samples, strict=True)]
     verdicts = zip(right(pairs, compare), right(pairs, "numeric"), strict=True)
     return Scores.from_rows(
         {
-            "item": row["id"],
-            "task": row["task"],
-            "role": row["role"],
-            "kind": row["kind"],
-            "model": model,
-            "metric": "accuracy",
+            **score_row(row, model, "accuracy"),
             "numerator": float(is_right),
             "denominator": 1.0,
-            "prompt": row["prompt"],
-            "answer": row["answer"],
             "found": pair[1],
             "parsed": bool(pair[1]),
             "correct_numeric": is_right_numerically,
@@ -269,15 +263,6 @@ def _scores(rows: list[Row], samples: list[list[Sample]], model: str, compare: C
             rows, samples, pairs, failures, verdicts, strict=True
         )
     )
-
-
-def check_failures(failures: Sequence[str | None]) -> None:
-    """Warns of questions that failed. Raises RuntimeError for more than 5% of them."""
-    known = [failure for failure in failures if failure is not None]
-    if known:
-        logger.warning("%d of %d questions failed and count as wrong; the first: %s", len(known), len(failures), known[0])
-    if len(known) > MOST_FAILURES * len(failures):
-        raise RuntimeError(f"{len(known)} of {len(failures)} questions failed, too many for a value; the first: {known[0]}")
 
 
 def _summary(rows: list[Row]) -> Summary:

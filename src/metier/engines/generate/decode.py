@@ -47,13 +47,14 @@ def decode(
     mask_BT = torch.tensor([[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows], device=device)
     positions_BT = (mask_BT.cumsum(dim=-1) - 1).clamp_min(0)
     cache = DynamicCache(config=model.config)
+    name = cache_argument(model)
     last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     while True:
         output = model(
             input_ids=ids_BT,
             attention_mask=mask_BT,
             position_ids=positions_BT,
-            **{cache_argument(model): cache},
+            **{name: cache},
             use_cache=True,
             **last_only,
         )

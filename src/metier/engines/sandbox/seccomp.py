@@ -51,57 +51,9 @@ MACHINES = {
     "x86_64": Machine(
         0xC000003E,
         (
-            *(
-                0,
-                1,
-                3,
-                4,
-                5,
-                6,
-                7,
-                8,
-                9,
-                10,
-                11,
-                12,
-                13,
-                14,
-                15,
-            ),  # read write close stat fstat lstat poll lseek mmap ... rt_sigreturn
-            *(
-                17,
-                18,
-                19,
-                20,
-                21,
-                22,
-                23,
-                24,
-                25,
-                26,
-                27,
-                28,
-            ),  # pread64 ... access pipe select sched_yield mremap msync mincore madvise
-            *(
-                32,
-                33,
-                34,
-                35,
-                36,
-                37,
-                38,
-                39,
-                60,
-                63,
-                73,
-                74,
-                75,
-                77,
-                78,
-                79,
-                80,
-                81,
-            ),  # dup ... getpid exit uname flock ... fchdir
+            *(0, 1, *range(3, 16)),  # read write close stat fstat lstat poll lseek mmap ... rt_sigreturn
+            *range(17, 29),  # pread64 ... access pipe select sched_yield mremap msync mincore madvise
+            *(*range(32, 40), 60, 63, *range(73, 76), *range(77, 82)),  # dup ... getpid exit uname flock ... fchdir
             *(82, 87, 89, 95, 96, 97, 98, 99, 100, 102, 104, 107, 108, 110, 111),  # rename unlink readlink umask ... getpgrp
             *(115, 118, 120, 121, 124, 127, 128, 130, 131, 137, 138, 140, 143, 145, 146, 147, 158),  # getgroups ... arch_prctl
             *(186, 201, 202, 204, 217, 218, 219, 221, 228, 229, 230, 231, 232, 233),  # gettid time futex ... epoll_ctl
@@ -120,48 +72,14 @@ MACHINES = {
     "aarch64": Machine(
         0xC00000B7,
         (
-            *(
-                17,
-                19,
-                20,
-                21,
-                22,
-                23,
-                24,
-                32,
-                35,
-                38,
-                43,
-                44,
-                46,
-                48,
-                49,
-                50,
-                57,
-                59,
-            ),  # getcwd eventfd2 epoll dup flock unlinkat ... pipe2
+            *(17, *range(19, 25), 32, 35, 38),  # getcwd eventfd2 epoll dup flock unlinkat renameat
+            *(43, 44, 46, *range(48, 51), 57, 59),  # statfs fstatfs ftruncate faccessat chdir fchdir close pipe2
             *(61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 72, 73, 78, 79, 80, 82, 83),  # getdents64 lseek read write ... fdatasync
             *(93, 94, 96, 98, 99, 101, 102, 103, 113, 114, 115, 120, 121, 123, 124, 125, 126, 128),  # exit ... restart_syscall
             *(132, 133, 134, 135, 136, 137, 139, 141, 148, 150, 153, 155, 156, 158, 160, 163, 165, 166),  # sigaltstack ... umask
             *(168, 169, 172, 173, 174, 175, 176, 177, 178, 179),  # getcpu gettimeofday getpid ... sysinfo
-            *(
-                214,
-                215,
-                216,
-                222,
-                223,
-                226,
-                227,
-                232,
-                233,
-                276,
-                278,
-                283,
-                291,
-                293,
-                436,
-                439,
-            ),  # brk munmap mremap mmap ... faccessat2
+            *(*range(214, 217), 222, 223, 226, 227, 232, 233),  # brk munmap mremap mmap fadvise64 mprotect ... madvise
+            *(276, 278, 283, 291, 293, 436, 439),  # renameat2 getrandom membarrier statx rseq close_range faccessat2
         ),
         {
             56: Condition(2, OPEN_VALUES, OPEN_MASK),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metier.artifacts import Comparison, Scores
+from metier.engines.generate.failures import check_failures
 from metier.evaluate.arabic_medical.letters import FORMS, Form, meant
 from metier.evaluate.arabic_medical.open_answers import bert_score, chrf, rouge_l
 from metier.evaluate.arabic_medical.questions import PLAIN, SETS, Question, read_questions
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 VOTE = "vote"  # stands in the column `model`
 FEWEST_FOR_WEIGHTS = 50
-MOST_FAILURES = 0.05  # share of failed answers (not refusals) beyond which a value would be about something else
 
 ROLE = "أنت ممتحن طبي خبير. اقرأ السؤال الآتي بعناية."
 CHOOSE = "اكتب حرف الخيار الصحيح فقط، من دون شرح."
@@ -169,9 +169,7 @@ def _asked(
             continue
         prompts = [prompt_of(questions[place], chat) for place in places]
         completions = model.generate(prompts, max_new_tokens=room)
-        failed = [completion.error for completion in completions if completion.error is not None]
-        if len(failed) > MOST_FAILURES * len(places):
-            raise RuntimeError(f"{len(failed)} of {len(places)} answers of {model.name} failed; the first: {failed[0]}")
+        check_failures([completion.error for completion in completions], f"answers of {model.name}")
         for place, completion in zip(places, completions, strict=True):
             rows[place] |= {"completion": completion.text, "failure": completion.error}
             rows[place] |= _judged(questions[place], completion.text, forms, completion.error)

@@ -9,7 +9,7 @@ import pytest
 
 from metier.engines.generate.open import open_language_model
 
-_file = Path(__file__).parents[2] / "engines" / "generate" / "server.py"
+_file = Path(__file__).parents[1] / "engines" / "generate" / "server.py"
 _spec = importlib.util.spec_from_file_location("protocol_server", _file)
 protocol_server = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(protocol_server)
