@@ -79,10 +79,10 @@ def test_what_is_left_out_is_counted_and_never_all():
 def test_readings_are_the_softmax_over_normalised_options():
     row = {
         "task": "t", "kind": "choice", "prompt": "x", "gold": 1, "numerator": 1.0,
-        "logprobs": [-6.0, -4.0, -8.0], "num_bytes": [3, 4, 4], "num_tokens": [1, 1, 1],
+        "logprobs": [-6.0, -4.0, -12.0], "num_bytes": [3, 4, 4], "num_tokens": [1, 1, 1],
     }  # fmt: skip
     found = reading("m", "blank", [row], "bytes")
-    values = [-2.0, -1.0, -2.0]
+    values = [-2.0, -1.0, -3.0]
     assert found.margin == pytest.approx(1.0)
     assert found.gold_probability == pytest.approx(math.exp(-1) / sum(map(math.exp, values)))
     assert found.error == 0.0
