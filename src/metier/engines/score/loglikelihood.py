@@ -22,7 +22,7 @@ ROW_TOKENS = 128
 MIN_PREFIX = 32
 CHUNK_TOKENS = 400_000
 CHUNK_PIECES = 8_192
-MAX_BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}  # more is no faster
+MAX_BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}  # more is no faster
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def batch_token_budget(forward: Forward) -> int:
     per_token = size * (12 * config.hidden_size + 4 * inner + attention)
     if forward.head is None:
         per_token += 8 * config.vocab_size
-    return max(ROW_TOKENS, min(MAX_BATCH_TOKENS.get(forward.model.device.type, 4_096), int(free // 4 // per_token)))
+    return max(ROW_TOKENS, min(MAX_BATCH_TOKENS.get(forward.model.device.type, 2_048), int(free // 4 // per_token)))
 
 
 def _chunks(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
