@@ -54,16 +54,29 @@ def test_a_corpus_that_is_only_looked_at_need_not_come_out_again(tmp_path, run_i
     assert vanished(lineage(folder)) == []
 
 
-def test_examples_are_rows_that_the_rule_dropped(records):
+def test_examples_are_a_sample_of_the_rows_that_the_rule_dropped(records):
     bar = next(bar for bar in bars(records) if bar.stage == "clean")
     folder = next(record for record in records if record.name == "clean").folder
     dropped = Corpus.open(folder / "dropped").frame().to_pylist()
     assert set(bar.examples) == {"too short", "repeated lines", "symbol run"}
     for rule, examples in bar.examples.items():
-        wanted = [row for row in dropped if row["drop_reason"] == rule][:3]
-        assert [example.where for example in examples] == [row["id"] for row in wanted]
-        for example, row in zip(examples, wanted, strict=True):
-            assert (example.text.full or example.text.short) == row["text"].strip()
+        texts = {row["id"]: row["text"].strip() for row in dropped if row["drop_reason"] == rule}
+        shown = [example.where for example in examples]
+        assert len(set(shown)) == len(shown) == min(3, len(texts))
+        assert shown == sorted(shown, key=list(texts).index)
+        assert all((example.text.full or example.text.short) == texts[example.where] for example in examples)
+    assert [bar.examples for bar in bars(records)] == [bar.examples for bar in bars(records)]
+    assert all(bar.examples == {} for bar in bars(records, 0))
+
+
+def test_each_row_is_as_likely_to_be_shown(tmp_path):
+    rows = [{"id": str(i), "text": "t", "source": "s", "drop_reason": "r", "error": None} for i in range(2000)]
+    Corpus.from_rows(rows).save(tmp_path)
+    facts = {"stage": "clean", "use": "curate.quality", "result": {"type": "Corpus"}, "inputs": {}, "input_folders": {}}
+    (bar,) = bars([StageRecord(tmp_path, facts)], 400)
+    shown = [int(example.where) for example in bar.examples["r"]]
+    assert len(set(shown)) == 400
+    assert abs(sum(shown) / 400 - 999.5) < 4 * (2000 / 12**0.5) / 20  # four standard errors of a mean of uniform places
 
 
 def test_unreadable_rows_are_shown_with_their_reason(records):
@@ -85,5 +98,5 @@ def test_a_very_long_dropped_document_is_cut(tmp_path):
     facts = {"stage": "clean", "use": "curate.quality", "result": {"type": "Corpus"}, "inputs": {}, "input_folders": {}}
     (bar,) = bars([StageRecord(tmp_path, facts)])
     text = bar.examples["too long"][0].text
-    assert len(text.short) <= 222
+    assert len(text.short) <= 302
     assert (len(text.full), text.num_characters, text.left_out) == (12_000, 999_999, 987_999)

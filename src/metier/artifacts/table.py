@@ -3,12 +3,16 @@
 Rows that a rule drops or that could not be read stay in the table until it is saved, marked in two nullable string columns:
 `drop_reason` (the rule's name) and `error` (why the row could not be read). `save` writes them apart and counts everything, so that
 no row is ever lost silently: in = kept + dropped + quarantined.
+
+The order of rows means something: of copies the first stays, and training sees them in turn. On one machine Daft keeps it. On a
+cluster it does not, so there every table has a column `position` by which it is sorted whenever it is read; it is not part of a row.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -31,6 +35,7 @@ os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
 Batch: TypeAlias = dict[str, list[Any]]  # rows as columns: what a step takes and gives
 
 MARKS = ("drop_reason", "error")
+POSITION = "position"
 ROWS_PER_FILE = 100_000
 
 
@@ -83,7 +88,10 @@ class Table:
 
         rows = [dict(row) for row in rows]
         names = list(dict.fromkeys(name for row in rows for name in row)) or list(columns or cls.required)
-        return cls(daft.from_arrow(pa.table({name: _typed(pa.array([row.get(name) for row in rows])) for name in names})))
+        columns_ = {name: _typed(pa.array([row.get(name) for row in rows])) for name in names}
+        return cls(
+            daft.from_arrow(pa.table(columns_ | ({POSITION: pa.array(range(len(rows)), pa.int64())} if on_cluster() else {})))
+        )
 
     def frame(self) -> daft.DataFrame:
         """All rows, marked ones included."""
@@ -97,9 +105,18 @@ class Table:
                 frame = frame.where(frame[mark].is_null())
         return frame.exclude(*[mark for mark in MARKS if mark in frame.column_names])
 
+    def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
+        """All rows in order, marked ones included, as a stream; of some columns, or of all."""
+        return in_order(self._frame, *columns)
+
     def arrow(self) -> pa.Table:
         """The kept rows in memory."""
-        return self.kept().to_arrow()
+        import pyarrow as pa
+
+        frame = self.kept()
+        batches = list(in_order(frame))
+        schema = batches[0].schema if batches else _without(frame.schema().to_pyarrow_schema(), POSITION)
+        return pa.Table.from_batches(batches, schema)
 
     def dataset(self) -> datasets.Dataset:
         """The kept rows as a Hugging Face dataset (needs the `hub` extra)."""
@@ -113,7 +130,7 @@ class Table:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The kept rows one by one, in order, without holding them all."""
-        for batch in self.kept().to_arrow_iter():
+        for batch in in_order(self.kept()):
             yield from batch.to_pylist()
 
     def __len__(self) -> int:
@@ -130,7 +147,7 @@ class Table:
         dropped: Counter[str] = Counter()
         quarantined: Counter[str] = Counter()
         total = kept = 0
-        for batch in self._frame.select(*marks).to_arrow_iter():
+        for batch in self._frame.select(*marks).to_arrow_iter():  # in any order
             for row in batch.to_pylist():
                 total += 1
                 if row.get("error") is not None:
@@ -146,6 +163,7 @@ class Table:
 
         One streaming pass; returns the stored table. funnel.json comes last, so a folder with it is whole.
         """
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,9 +171,11 @@ class Table:
         drop_counts: Counter[str] = Counter()
         error_counts: Counter[str] = Counter()
         total = 0
-        schema = self._frame.schema().to_pyarrow_schema()
-        kept.declare(_without_marks(schema))
-        for batch in self._frame.to_arrow_iter():
+        schema = _without(self._frame.schema().to_pyarrow_schema(), *MARKS, POSITION)
+        kept.declare(schema.append(pa.field(POSITION, pa.int64())) if on_cluster() else schema)
+        for batch in self.batches():
+            if on_cluster():
+                batch = batch.append_column(POSITION, pa.array(range(total, total + batch.num_rows), pa.int64()))
             total += batch.num_rows
             if "error" in batch.schema.names:
                 bad = batch.filter(pc.is_valid(batch["error"]))
@@ -266,10 +286,30 @@ def _typed(array: pa.Array) -> pa.Array:
     return array
 
 
-def _without_marks(schema: pa.Schema) -> pa.Schema:
+def on_cluster() -> bool:
+    """Whether Daft runs on Ray (engines/data/cluster.py)."""
+    runners = sys.modules.get("daft.runners")
+    return runners is not None and runners.get_or_infer_runner_type() == "ray"
+
+
+def in_order(frame: daft.DataFrame, *columns: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a table's frame in their order as a stream, without `position`; of some columns, or of all.
+
+    A frame whose `position` was lost on the way comes in whatever order the cluster gives.
+    """
+    wanted = list(columns) or [name for name in frame.column_names if name != POSITION]
+    if POSITION not in frame.column_names or not on_cluster():
+        yield from frame.select(*wanted).to_arrow_iter()
+        return
+    keys = [name for name in (POSITION, "id") if name in frame.column_names]  # repeated rows share a position
+    for batch in frame.select(*dict.fromkeys([*wanted, *keys])).sort(keys).to_arrow_iter():
+        yield batch.select(wanted)
+
+
+def _without(schema: pa.Schema, *names: str) -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema([column for column in schema if column.name not in MARKS])
+    return pa.schema([column for column in schema if column.name not in names])
 
 
 def _kind(error: str) -> str:  # errors are counted by what stands before the first colon: "broken JSON: line 3 ..."

@@ -18,6 +18,7 @@ EXAMPLES = """Examples:
 * `metier run my.yaml --set stages.expert.tokens=1M --set seed=1`
 * `metier run my.yaml --dry-run`
 * `metier run my.yaml --from questions`
+* `metier run curate-web --set stages.read.source=crawl/ --cluster local`
 """
 
 
@@ -38,6 +39,10 @@ def run(
         typer.Option("--force", metavar="STAGE", help="Do this stage again, and only this one; may stand several times."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe, print the plan, run nothing.")] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", metavar="ADDRESS", help="Run steps over tables on Ray: local, or ray://host:port."),
+    ] = None,
 ) -> None:
     """Runs a recipe; what is done already is not done again, and what was interrupted goes on."""
     from rich.console import Console
@@ -56,11 +61,26 @@ def run(
     _print_plan(console, plan)
     if dry_run:
         return
+    if cluster is not None:
+        _use_cluster(console, cluster)
     show_warnings(console)
     display = Display(console)
     with display, listening(display):
         folders = run_plan(plan, display)
     _print_results(console, plan, folders, display.seconds)
+
+
+def _use_cluster(console: Console, address: str) -> None:
+    from metier.core.errors import InputError, RunError
+    from metier.engines.data.cluster import use_cluster
+
+    with console.status(f"reaching the cluster {address}"):
+        try:
+            use_cluster(address)
+        except (ValueError, ImportError) as error:
+            raise InputError(str(error)) from error
+        except ConnectionError as error:
+            raise RunError(str(error)) from error
 
 
 def _print_plan(console: Console, plan: Plan) -> None:

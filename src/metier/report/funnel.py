@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,14 +51,14 @@ class Bar:
     examples: dict[str, list[Example]]
 
 
-def bars(records: Sequence[StageRecord]) -> list[Bar]:
-    """The tables of all stages, in the order they were made."""
+def bars(records: Sequence[StageRecord], num_examples: int = NUM_EXAMPLES) -> list[Bar]:
+    """The tables of all stages, in the order they were made, with at most so many examples of each rule."""
     tables = [(record, field, counts) for record in records for field, counts in _funnels(record).items()]
     largest: dict[str, int] = {}
     for record, field, counts in tables:
         noun = _noun(record, field)
         largest[noun] = max(largest.get(noun, 1), counts["total"])
-    return [_bar(record, field, counts, largest[_noun(record, field)]) for record, field, counts in tables]
+    return [_bar(record, field, counts, largest[_noun(record, field)], num_examples) for record, field, counts in tables]
 
 
 def vanished(records: Sequence[StageRecord]) -> list[str]:
@@ -92,7 +94,7 @@ def _noun(record: StageRecord, field: str) -> str:
     return NOUNS.get(kind, "rows")
 
 
-def _bar(record: StageRecord, field: str, counts: dict[str, Any], largest: int) -> Bar:
+def _bar(record: StageRecord, field: str, counts: dict[str, Any], largest: int, num_examples: int) -> Bar:
     total, kept, dropped, quarantined = (counts[name] for name in ("total", "kept", "dropped", "quarantined"))
     parts = [("kept", "", kept), *(("dropped", *item) for item in dropped.items())]
     parts += [("quarantined", *item) for item in quarantined.items()]
@@ -110,28 +112,31 @@ def _bar(record: StageRecord, field: str, counts: dict[str, Any], largest: int) 
         parts=[Part(kind, label, count, 100 * count / max(found, 1)) for kind, label, count in parts if count],  # type: ignore[arg-type]
         width=100 * total / largest,
         warning=warning,
-        examples=_examples(record.folder / field, set(dropped), set(quarantined)),
+        examples=_examples(record.folder / field, num_examples),
     )
 
 
-def _examples(folder: Path, dropped: set[str], quarantined: set[str]) -> dict[str, list[Example]]:
-    """The first few rows of each rule, by rule, from what the table put apart."""
-    found: dict[str, list[Example]] = {}
-    for name, mark, rules in (("dropped", "drop_reason", dropped), ("quarantined", "error", quarantined)):
-        wanted = set(rules)
-        for row in _rows(folder / name, mark):
+def _examples(folder: Path, most: int) -> dict[str, list[Example]]:
+    """A random sample, the same each time, of the rows of each rule, in their order, of what the table put apart."""
+    chosen: dict[str, list[tuple[int, Example]]] = {}
+    seen: Counter[str] = Counter()
+    generator = random.Random(0)
+    for name, mark in (("dropped", "drop_reason"), ("quarantined", "error")):
+        for number, row in enumerate(_rows(folder / name, mark)):
             rule = row[mark] if mark == "drop_reason" else row[mark].partition(":")[0]
-            if rule not in wanted:
-                continue
-            where = row.get("id") or row.get("source") or ""
-            text = row.get("text") or row.get("prompt") or ""
-            shown = text if mark == "drop_reason" else f"{row[mark]}\n{text}"
-            found.setdefault(rule, []).append(Example(str(where), Excerpt.of(shown, 220)))
-            if len(found[rule]) == NUM_EXAMPLES:
-                wanted.discard(rule)
-                if not wanted:
-                    break
-    return found
+            kept = chosen.setdefault(rule, [])
+            place = len(kept) if len(kept) < most else generator.randrange(seen[rule] + 1)
+            seen[rule] += 1
+            if place < most:
+                kept[place : place + 1] = [(number, _example(row, mark))]
+    return {rule: [example for _, example in sorted(rows, key=lambda row: row[0])] for rule, rows in chosen.items() if rows}
+
+
+def _example(row: dict[str, Any], mark: str) -> Example:
+    where = row.get("url") or row.get("id") or row.get("source") or ""
+    text = row.get("text") or row.get("prompt") or ""
+    shown = text if mark == "drop_reason" else f"{row[mark]}\n{text}"
+    return Example(str(where), Excerpt.of(shown, 300))
 
 
 def _rows(folder: Path, mark: str) -> Iterator[dict[str, Any]]:
@@ -140,7 +145,7 @@ def _rows(folder: Path, mark: str) -> Iterator[dict[str, Any]]:
     left = MOST_ROWS
     for path in sorted(folder.glob("*.parquet")):
         with pq.ParquetFile(path) as file:
-            columns = [name for name in ("id", "source", "text", "prompt", mark) if name in file.schema_arrow.names]
+            columns = [name for name in ("id", "url", "source", "text", "prompt", mark) if name in file.schema_arrow.names]
             # Small batches: a dropped document may well be tens of megabytes long, which is why it was dropped.
             for batch in file.iter_batches(batch_size=64, columns=columns):
                 yield from batch.to_pylist()

@@ -65,7 +65,7 @@ def page(of: list[Scores], *, title: str | None = None, num_samples: int = 10) -
         "graph": graph(records),
         "bill": bill(records),
     }
-    return Report(html=_render(view))
+    return Report(html=render("page.html", view))
 
 
 def _versus(scores: Scores) -> dict[str, Any]:
@@ -74,11 +74,12 @@ def _versus(scores: Scores) -> dict[str, Any]:
     return {"name": name, "groups": groups(scores.comparisons), "retention": retention(scores.comparisons)}
 
 
-def _render(view: dict[str, Any]) -> str:
+def render(template: str, view: dict[str, Any]) -> str:
+    """A template of this folder, filled in."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    html = environment.get_template("page.html").render(view)
+    html = environment.get_template(template).render(view)
     return html.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair, as in broken file names, is not UTF-8

@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metier.artifacts.table import POSITION, on_cluster
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -28,7 +30,7 @@ class PartsWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rows: list[tuple[dict[str, str | None], dict[str, Any]]] = []
-        self._characters, self._parts = 0, 0
+        self._characters, self._parts, self._written = 0, 0, 0
         self._kinds: dict[str, str | None] = {}
         self._refused: set[str] = set()
 
@@ -74,6 +76,9 @@ class PartsWriter:
         for name in self._kinds:
             values = [_converted(fields.get(name), self._kinds[name]) for _, fields in self._rows]
             columns.append(pa.array(values, schema.field(name).type))
+        if on_cluster():
+            columns.append(pa.array(range(self._written, self._written + len(self._rows)), pa.int64()))
+        self._written += len(self._rows)
         pq.write_table(pa.table(columns, schema=schema), self._folder / f"part-{self._parts:05d}.parquet", compression="zstd")
         self._rows, self._characters, self._parts = [], 0, self._parts + 1
 
@@ -122,7 +127,8 @@ def _schema(kinds: dict[str, str | None]) -> pa.Schema:
         "bytes": pa.large_binary(),
         "strings": pa.large_list(text),
     }
-    return pa.schema([(name, text) for name in FIXED] + [(name, types.get(kind or "", text)) for name, kind in kinds.items()])
+    fields = [(name, text) for name in FIXED] + [(name, types.get(kind or "", text)) for name, kind in kinds.items()]
+    return pa.schema(fields + ([(POSITION, pa.int64())] if on_cluster() else []))
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
