@@ -13,7 +13,7 @@ from metier.engines.data.files import Found
 
 BLOCK = 1 << 20
 MAX_RATIO = 500  # text rarely shrinks a hundredfold; a bomb of zeros does a thousandfold and more
-_RATIO_FREE = 64 << 20  # bytes up to which no ratio is too large
+RATIO_FREE = 64 << 20  # bytes up to which no ratio is too large
 _SNIPPET = 200
 _WIDE = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -48,7 +48,7 @@ def blocks(found: Found) -> Iterator[bytes]:
         total = 0
         for block in _gunzipped(counted) if found.compression == "gz" else _unzstd(counted):
             total += len(block)
-            if total > _RATIO_FREE and total > MAX_RATIO * counted.count:
+            if total > RATIO_FREE and total > MAX_RATIO * counted.count:
                 raise UnreadableError(
                     f"compression bomb: {counted.count} bytes have become {total}, more than {MAX_RATIO} times as many", block
                 )

@@ -21,6 +21,8 @@ FORMATS = {
     ".html": "html",
     ".htm": "html",
     ".xhtml": "html",
+    ".warc": "warc",
+    ".wet": "warc",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
@@ -29,9 +31,9 @@ FORMATS = {
     ".parquet": "parquet",
 }
 COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
-_MEDIA = {"text/html": "html", "text/plain": "text", "application/json": "json", "text/csv": "csv"}
+_MEDIA = {"text/html": "html", "text/plain": "text", "application/json": "json", "text/csv": "csv", "application/warc": "warc"}
 _VERSION_CONTROL = {"CVS", "_darcs"}  # the others are hidden folders
-_IN_ROWS = {"jsonl", "csv", "tsv", "parquet"}
+_IN_ROWS = {"warc", "jsonl", "csv", "tsv", "parquet"}
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def _find_remote(source: str) -> Iterator[Found]:
             entries = system.find(root, detail=True) if facts["type"] == "directory" else {root: facts}
             base = base if facts["type"] == "directory" else base.rpartition("/")[0]
     except ImportError as error:
-        raise ValueError(f"{source}: {error}. For s3:// and gs:// install metier[cloud]") from error
+        raise ValueError(f"{source}: {error}. For s3:// and gs:// install metier[cloud], for hf:// metier[hub]") from error
     except FileNotFoundError as error:
         if isinstance(error.__cause__, OSError):  # what HTTP makes of a server that does not answer
             raise OSError(f"{source} cannot be reached: {error.__cause__}") from error
@@ -164,7 +166,10 @@ def _find_remote(source: str) -> Iterator[Found]:
     except ValueError as error:
         raise ValueError(f"{source} is no source that can be read: {error}") from error
     except Exception as error:
-        raise OSError(f"{source} cannot be reached: {type(error).__name__}: {error}") from error
+        hint = "; of a private or gated data set, set HF_TOKEN; without a network, name a folder it was downloaded to"
+        raise OSError(
+            f"{source} cannot be reached: {type(error).__name__}: {error}{hint if source.startswith('hf://') else ''}"
+        ) from error
     for location, facts in entries.items():
         name = location[len(base) :].lstrip("/") if location.startswith(base) else PurePosixPath(location).name
         hidden = any(part.startswith(".") or part in _VERSION_CONTROL for part in PurePosixPath(name).parts)

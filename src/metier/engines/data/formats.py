@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 from metier.engines.data.content import UnreadableError, as_utf8, blocks, decoded, lines, snippet, text_problem, whole
 from metier.engines.data.files import Found
+
+if TYPE_CHECKING:
+    from metier.engines.data.web_page import WebPage
 
 
 class Document(NamedTuple):
@@ -21,24 +25,33 @@ class Document(NamedTuple):
 
 
 class Bad(NamedTuple):
-    """What could not be read: its place, "kind: detail", and how it begins."""
+    """What could not be read: its place, "kind: detail", how it begins, and what else is known of it."""
 
     place: str
     error: str
     snippet: str
+    fields: dict[str, Any] | None = None
+
+
+class Wanted(NamedTuple):
+    """How to read: the column of the text, the bytes of the largest document, and what is wanted of HTML, its text or its source."""
+
+    text_column: str
+    max_bytes: int
+    html: Literal["text", "source"] = "text"
 
 
 Read: TypeAlias = Iterator[Document | Bad]
 
 
-def documents(found: Found, text_column: str, max_bytes: int) -> Read:
+def documents(found: Found, wanted: Wanted) -> Read:
     """The documents of a file in order, and what of it could not be read."""
     if found.problem is not None or found.format is None:
         yield Bad("", found.problem or "unknown format", "")
         return
     count = 0
     try:
-        for row in _READERS[found.format](found, text_column, max_bytes):
+        for row in _READERS[found.format](found, wanted):
             count += 1
             yield row
         if count == 0:
@@ -51,32 +64,77 @@ def documents(found: Found, text_column: str, max_bytes: int) -> Read:
         yield Bad("", f"unreadable: {type(error).__name__}: {error}", "")
 
 
-def _text(found: Found, text_column: str, max_bytes: int) -> Read:
-    content = whole(as_utf8(blocks(found)), max_bytes)
+def _text(found: Found, wanted: Wanted) -> Read:
+    content = whole(as_utf8(blocks(found)), wanted.max_bytes)
     if not content.strip():
         yield Bad("", f"empty file: {len(content)} bytes", "")
         return
-    yield Document("", decoded(content).replace("\r\n", "\n").replace("\r", "\n"), {})
+    yield Document("", _with_plain_line_ends(decoded(content)), {})
 
 
-def _html(found: Found, text_column: str, max_bytes: int) -> Read:
+def _with_plain_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _html(found: Found, wanted: Wanted) -> Read:
+    from metier.engines.data.web_page import page_source
+
+    content = whole(blocks(found), wanted.max_bytes)
+    if not content.strip():
+        yield Bad("", f"empty file: {len(content)} bytes", "")
+        return
+    yield _page("", page_source(content, guess=wanted.html == "source"), {}, wanted)
+
+
+def _page(place: str, source: str, fields: dict[str, Any], wanted: Wanted) -> Document | Bad:
+    """A page as what is wanted of it."""
+    if wanted.html == "source":
+        return Document(place, source, fields | {"media_type": "text/html"})
     from metier.engines.data.html import html_text
 
-    content = whole(blocks(found), max_bytes)
-    if not content.strip():
-        yield Bad("", f"empty file: {len(content)} bytes", "")
-        return
-    text = html_text(content)
-    yield Document("", text, {}) if text else Bad("", "no text: the page holds nothing but markup", snippet(content))
+    text = html_text(codecs.BOM_UTF8 + source.encode())  # the mark, since the page's own charset may be another
+    if text:
+        return Document(place, text, fields)
+    return Bad(place, "no text: the page holds nothing but markup", snippet(source), fields)
 
 
-def _jsonl(found: Found, text_column: str, max_bytes: int) -> Read:
-    return _json_lines(as_utf8(blocks(found)), text_column, max_bytes)
+def _warc(found: Found, wanted: Wanted) -> Read:
+    """Pages and texts of a crawl."""
+    from metier.engines.data.warc import Broken, records
+    from metier.engines.data.web_page import web_page
+
+    for record in records(found, wanted.max_bytes):
+        place = str(record.number)
+        fields = {"url": record.headers.get("warc-target-uri"), "crawl_date": record.headers.get("warc-date")}
+        if isinstance(record, Broken):
+            yield Bad(place, record.error, record.snippet, fields)
+            continue
+        try:
+            page = web_page(record, wanted.max_bytes)
+        except UnreadableError as error:
+            yield Bad(place, error.error, error.snippet, fields)
+            continue
+        if page is not None:
+            yield _web_document(place, page, wanted)
 
 
-def _json_lines(content: Iterator[bytes], text_column: str, max_bytes: int) -> Read:
+def _web_document(place: str, page: WebPage, wanted: Wanted) -> Document | Bad:
+    problem = text_problem(page.text)
+    if problem is not None:
+        return Bad(place, problem, snippet(page.text), page.fields)
+    fields = page.fields | {"media_type": "text/plain"}  # of what the row holds, which a page's source changes
+    if page.is_html:
+        return _page(place, page.text, fields, wanted)
+    return Document(place, _with_plain_line_ends(page.text), fields)
+
+
+def _jsonl(found: Found, wanted: Wanted) -> Read:
+    return _json_lines(as_utf8(blocks(found)), wanted)
+
+
+def _json_lines(content: Iterator[bytes], wanted: Wanted) -> Read:
     """Documents of JSON lines; blank lines stand for nothing."""
-    for number, line in enumerate(lines(content, max_bytes), start=1):
+    for number, line in enumerate(lines(content, wanted.max_bytes), start=1):
         if isinstance(line, UnreadableError):
             yield Bad(str(number), line.error, line.snippet)
         elif line.strip():
@@ -85,7 +143,7 @@ def _json_lines(content: Iterator[bytes], text_column: str, max_bytes: int) -> R
             except UnreadableError as error:
                 yield Bad(str(number), error.error, error.snippet)
             else:
-                yield _from_object(str(number), value, text_column)
+                yield _from_object(str(number), value, wanted.text_column)
 
 
 def _parsed(content: bytes) -> Any:
@@ -97,9 +155,9 @@ def _parsed(content: bytes) -> Any:
         raise UnreadableError(f"broken JSON: {error}", content) from error
 
 
-def _json(found: Found, text_column: str, max_bytes: int) -> Read:
+def _json(found: Found, wanted: Wanted) -> Read:
     """Documents of a list of objects, of {"data": [...]}, of one object, or of JSON lines that go by this name."""
-    content = whole(as_utf8(blocks(found)), max_bytes)
+    content = whole(as_utf8(blocks(found)), wanted.max_bytes)
     if not content.strip():
         yield Bad("", f"empty file: {len(content)} bytes", "")
         return
@@ -108,15 +166,15 @@ def _json(found: Found, text_column: str, max_bytes: int) -> Read:
     except UnreadableError as error:
         if "Extra data" not in error.error:
             raise
-        yield from _json_lines(iter([content]), text_column, max_bytes)
+        yield from _json_lines(iter([content]), wanted)
         return
-    if isinstance(value, dict) and text_column not in value and isinstance(value.get("data"), list):
+    if isinstance(value, dict) and wanted.text_column not in value and isinstance(value.get("data"), list):
         value = value["data"]
     if isinstance(value, list):
         for number, item in enumerate(value, start=1):
-            yield _from_object(str(number), item, text_column)
+            yield _from_object(str(number), item, wanted.text_column)
     else:
-        yield _from_object("", value, text_column)
+        yield _from_object("", value, wanted.text_column)
 
 
 def _from_object(place: str, value: Any, text_column: str) -> Document | Bad:
@@ -154,17 +212,18 @@ def _shown(value: Any) -> str:
         return ""
 
 
-def _csv(found: Found, text_column: str, max_bytes: int) -> Read:
-    return _separated(found, text_column, max_bytes, ",")
+def _csv(found: Found, wanted: Wanted) -> Read:
+    return _separated(found, wanted, ",")
 
 
-def _tsv(found: Found, text_column: str, max_bytes: int) -> Read:
-    return _separated(found, text_column, max_bytes, "\t")
+def _tsv(found: Found, wanted: Wanted) -> Read:
+    return _separated(found, wanted, "\t")
 
 
-def _separated(found: Found, text_column: str, max_bytes: int, delimiter: str) -> Read:
+def _separated(found: Found, wanted: Wanted, delimiter: str) -> Read:
     # Python's bound on a field is one for the whole process; it is raised and never lowered.
-    csv.field_size_limit(max(csv.field_size_limit(), max_bytes))
+    csv.field_size_limit(max(csv.field_size_limit(), wanted.max_bytes))
+    text_column = wanted.text_column
     content = io.TextIOWrapper(cast("IO[bytes]", _Stream(as_utf8(blocks(found)))), "utf-8", errors="surrogateescape", newline="")
     reader = csv.reader(content, delimiter=delimiter, strict=True)
     header = next(reader, None)
@@ -227,25 +286,34 @@ class _Stream(io.BufferedIOBase):
     read = read1
 
 
-def _parquet(found: Found, text_column: str, max_bytes: int) -> Read:
+def _parquet(found: Found, wanted: Wanted) -> Read:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     opened = found.filesystem.open(found.location, "rb")
-    with opened if found.compression is None else io.BytesIO(whole(blocks(found), max_bytes)) as file:
+    with opened if found.compression is None else io.BytesIO(whole(blocks(found), wanted.max_bytes)) as file:
         number = 0
         try:
             table = pq.ParquetFile(file)
             names = table.schema_arrow.names
-            if text_column not in names:
-                yield Bad("", f"no text column: {text_column!r} is not among {_names(names)}", "")
+            if wanted.text_column not in names:
+                yield Bad("", f"no text column: {wanted.text_column!r} is not among {_names(names)}", "")
                 return
             for batch in table.iter_batches(batch_size=256):
                 for row in batch.to_pylist():
                     number += 1
-                    yield _from_object(str(number), row, text_column)
+                    yield _from_object(str(number), row, wanted.text_column)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             yield Bad("", f"broken Parquet: after row {number}: {error}", "")
 
 
-_READERS = {"text": _text, "html": _html, "jsonl": _jsonl, "json": _json, "csv": _csv, "tsv": _tsv, "parquet": _parquet}
+_READERS = {
+    "text": _text,
+    "html": _html,
+    "warc": _warc,
+    "jsonl": _jsonl,
+    "json": _json,
+    "csv": _csv,
+    "tsv": _tsv,
+    "parquet": _parquet,
+}

@@ -9,11 +9,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from metier.artifacts import Corpus, Funnel
 from metier.engines.data.files import FORMATS, find_files
-from metier.engines.data.formats import Bad, documents
+from metier.engines.data.formats import Bad, Wanted, documents
 from metier.engines.data.parts import FIXED, PartsWriter
 from metier.method import method
 from metier.progress import track
@@ -44,29 +44,38 @@ def read(
     source: str | list[str],
     text_column: str = "text",
     id_column: str = "id",
+    html: Literal["text", "source"] = "text",
     limit: int | None = None,
     max_document_bytes: int = 256 << 20,
     workdir: Path | None = None,
 ) -> Corpus:
     """The documents of files, folders, globs and URLs in the order of their names: id, text, source, path and the input's own columns.
 
-    .txt .md .rst, .html .htm, .jsonl, .json (a list of objects, {"data": [...]}, or one object), .csv, .tsv and .parquet, each also as
-    .gz or .zst. "python:stdlib" is the documentation of the running Python's standard library. Files are read as a stream.
+    .txt .md .rst, .html .htm, .warc .wet, .jsonl, .json (a list of objects, {"data": [...]}, or one object), .csv, .tsv and .parquet,
+    each also as .gz or .zst. "python:stdlib" is the documentation of the running Python's standard library. Files are read as a stream.
 
-    id: the input's own where there is one and all are different, or path#number with the number of the line, row or object from 1.
+    Of a crawl (.warc, .wet) the pages and plain texts become rows with url, crawl_date, media_type (of what the row holds) and, where a
+    WET file says it, identified_language. What answers to requests but is no document is put apart, one row each and by kind: "HTTP
+    status" (any but 200), "not text" (images, scripts, feeds, ...). Requests, metadata, revisits and robots.txt stand for nothing.
+    Content codings are undone (brotli where the package is installed). A page that is not in the charset it declares gets the one
+    that is detected. A damaged record, or one of wrong length, is put apart, and reading goes on with the next.
+
+    id: the input's own (a record's WARC-Record-ID) where there is one and all are different, or path#number with the number of the
+    record, line, row or object from 1.
     source: the input's own `source` column where it holds strings; or the top folder below what was named; or for files of rows
     that lie directly in it their name, and for others its own name. Columns whose names metier uses come as input_NAME.
 
     What can't be read becomes a row with `error` = "kind: detail" and `text` = its beginning, which `save` puts apart and counts:
-    empty, binary, not UTF-8 (nothing is guessed: a byte order mark or an HTML charset declares another encoding), truncated, broken
-    JSON, without text, unknown format, ... Text with a NUL or a lone surrogate is not repaired but put apart. Blank lines of JSON
+    empty, binary, not UTF-8 (outside crawls and page sources nothing is guessed: a byte order mark or an HTML charset declares another
+    encoding), truncated, broken JSON, without text, unknown format, ... Text with a NUL or a lone surrogate is not repaired but put apart. Blank lines of JSON
     lines, hidden files and those of version control stand for nothing. Line ends of text files become \\n.
 
     Raises FileNotFoundError for a source that doesn't exist, ValueError for one without files, or without anything readable.
     Settings:
         source: a file, folder, glob, fsspec URL, "python:stdlib", or a list of these
         text_column: column or key that holds the text, in formats that have columns
-        id_column: column or key of the ids
+        id_column: column or key of the ids; url for those of a crawl
+        html: "text" makes Markdown-like text of HTML; "source" keeps the page's source, decoded, with media_type "text/html"
         limit: most documents to read, from the first; null reads all
         max_document_bytes: largest single text file, page, JSON file or line, decompressed; larger ones are put apart. Whole files of
             lines may be of any size, unless they unpack to more than 500 times their own (beyond 64 MiB)
@@ -74,6 +83,8 @@ def read(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} reads nothing: give a positive number, or null for all")
+    if html not in ("text", "source"):
+        raise ValueError(f'html={html!r} is unknown: give "text" or "source"')
     if max_document_bytes < 1:
         raise ValueError(f"max_document_bytes={max_document_bytes} admits no document: give a positive number")
     sources = [source] if isinstance(source, str) else list(source)
@@ -85,7 +96,7 @@ def read(
     writer = PartsWriter(folder)
     count = 0
     rows = _stdlib_rows() if STDLIB in sources else iter(())
-    for row, fields in _chained(rows, _file_rows(found, text_column, id_column, max_document_bytes)):
+    for row, fields in _chained(rows, _file_rows(found, id_column, Wanted(text_column, max_document_bytes, html))):
         writer.add(row, fields)
         count += row["error"] is None
         if count == limit:
@@ -123,9 +134,9 @@ def _stdlib_rows() -> Rows:
         yield row | {"error": None, "given_id": None}, {name: value for name, value in document.items() if name not in row}
 
 
-def _file_rows(found: list[Any], text_column: str, id_column: str, max_bytes: int) -> Rows:
+def _file_rows(found: list[Any], id_column: str, wanted: Wanted) -> Rows:
     for file in track(found, "reading", unit="file"):
-        for document in documents(file, text_column, max_bytes):
+        for document in documents(file, wanted):
             row: dict[str, str | None] = dict.fromkeys(FIXED)
             row |= {
                 "id": f"{file.name}#{document.place}" if document.place else file.name,
@@ -133,7 +144,8 @@ def _file_rows(found: list[Any], text_column: str, id_column: str, max_bytes: in
                 "path": file.name,
             }
             if isinstance(document, Bad):
-                yield row | {"text": document.snippet, "error": document.error}, {}
+                known = {_column(name): value for name, value in (document.fields or {}).items() if name != "id"}
+                yield row | {"text": document.snippet, "error": document.error}, known
                 continue
             given = document.fields.get(id_column)
             fields = {_column(name): value for name, value in document.fields.items() if name != id_column}
