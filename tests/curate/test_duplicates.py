@@ -1,13 +1,16 @@
 """curate.duplicates: finds what comparing all pairs finds, keeps the first of each, and says whose copy each is."""
 
 import random
-import time
 
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from metier.artifacts import Corpus, Funnel
 from metier.curate.duplicates import duplicates
-from metier.engines.data.similar import comparable
+from metier.engines.data import minhash, similar
+from metier.engines.data.minhash import comparable
 
 WORDS = [f"w{number}" for number in range(3000)]
 
@@ -35,6 +38,17 @@ def jaccard(one, other):
     return len(shingles[0] & shingles[1]) / len(shingles[0] | shingles[1])
 
 
+def expected_originals(texts, threshold):
+    """Ten-line reference: union by the smallest."""
+    first = list(range(len(texts)))
+    for j in range(len(texts)):
+        for i in range(j):
+            if jaccard(texts[i], texts[j]) >= threshold - 1e-9:
+                low, high = sorted((first[i], first[j]))
+                first = [low if one == high else one for one in first]
+    return {f"d{j}": None if first[j] == j else f"d{first[j]}" for j in range(len(texts))}
+
+
 def test_exact_and_near_copies_name_the_first_of_their_kind():
     long = text(random.Random(1))
     texts = ["Alpha, beta gamma!", "alpha BETA\n gamma", long, long + " and an end", "other words", long.upper(), long + " and"]
@@ -57,14 +71,8 @@ def test_agrees_with_comparing_all_pairs():
         texts += [original] + [changed(generator, original, generator.choice([0.005, 0.01, 0.02, 0.05, 0.2])) for _ in range(3)]
     generator.shuffle(texts)
     for threshold in (0.5, 0.8):
-        first = list(range(len(texts)))
-        for j in range(len(texts)):  # ten-line reference: union by the smallest
-            for i in range(j):
-                if jaccard(texts[i], texts[j]) >= threshold:
-                    low, high = sorted((first[i], first[j]))
-                    first = [low if one == high else one for one in first]
-        expected = {f"d{j}": None if first[j] == j else f"d{first[j]}" for j in range(len(texts))}
-        assert {name: original for name, (_, original) in marks(texts, threshold=threshold).items()} == expected
+        found = {name: original for name, (_, original) in marks(texts, threshold=threshold).items()}
+        assert found == expected_originals(texts, threshold)
 
 
 def test_a_title_makes_no_difference_and_short_bodies_do_not_make_one():
@@ -100,13 +108,11 @@ def test_the_seed_changes_the_hashes_and_not_what_is_found():
     assert marks(texts, seed=0) == marks(texts, seed=1) == marks(texts, seed=-5)
 
 
-def test_ten_thousand_documents_take_seconds():
+def test_of_ten_thousand_documents_no_more_than_a_fiftieth_of_the_copies_is_missed():
     generator = random.Random(0)
     texts = [text(generator, 150) for _ in range(9000)]
     texts += [changed(generator, original, 0.005) for original in texts[:1000]]
-    began = time.perf_counter()
     found = duplicates(corpus(texts)).funnel()
-    assert time.perf_counter() - began < 30
     true = sum(jaccard(texts[index], texts[9000 + index]) >= 0.8 for index in range(1000))
     assert 0.98 * true <= found.total - found.kept <= true
 
@@ -117,3 +123,81 @@ def test_bad_settings_and_ids_are_named():
     twice = Corpus.from_rows([{"id": "a", "text": "x", "source": "s"}] * 2)
     with pytest.raises(ValueError, match="'a' stands for two documents"):
         duplicates(twice)
+
+
+def test_the_size_of_each_cluster_is_said():
+    texts = ["the same words", "other words", "The same words!", "the same, words", "other words entirely"]
+    found = duplicates(corpus(texts, drop_reason=[None, None, None, None, "rule"])).frame().to_pydict()
+    assert found["minhash_cluster_size"] == [3, 1, 3, 3, 1]
+
+
+def test_equal_words_are_copies_even_where_one_has_a_title():
+    body = "some ten words that stand below a title of their own"
+    assert marks([f"Title\n\n{body}", f"title {body}"])["d1"] == ("exact duplicate", "d0")
+
+
+def test_bands_and_rows_without_a_second_look_link_candidates():
+    generator = random.Random(2)
+    original = text(generator, 200)
+    texts = [original, changed(generator, original, 0.05), text(generator, 200)]
+    assert jaccard(*texts[:2]) < 0.72
+    assert marks(texts, threshold=None, bands=64, rows=1)["d1"] == ("near duplicate", "d0")
+    assert marks(texts, threshold=0.72, bands=64, rows=1)["d1"] == (None, None)
+    assert marks(texts, threshold=None, bands=2, rows=60)["d1"] == (None, None)
+
+
+def test_ngram_says_what_is_compared():
+    texts = ["a b c d e f g h", "h g f e d c b a"]
+    assert marks(texts, ngram=1)["d1"] == ("near duplicate", "d0")
+    assert marks(texts, ngram=2)["d1"] == (None, None)
+
+
+FEW = st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=30), min_size=1, max_size=12)
+
+
+@settings(max_examples=8, deadline=None)
+@given(FEW, st.sampled_from([0.5, 0.8]), st.randoms(use_true_random=False))
+def test_small_corpora_agree_with_all_pairs_in_any_order(documents, threshold, generator):
+    """Marks are never wrong; with one hash a band nearly nothing is missed; the order says only which of a cluster is first."""
+    texts = [" ".join(one) for one in documents]
+    order = generator.sample(range(len(texts)), len(texts))
+    for these in (texts, [texts[index] for index in order]):
+        found = {name: original for name, (_, original) in marks(these, threshold=threshold, bands=100, rows=1).items()}
+        assert found == expected_originals(these, threshold)
+
+
+def test_neither_batches_nor_files_nor_parts_change_anything(tmp_path, monkeypatch):
+    generator = random.Random(5)
+    texts = [text(generator, 60) for _ in range(40)]
+    texts += [changed(generator, one, 0.01) for one in texts] + texts[:10]
+    expected = marks(texts)
+    monkeypatch.setattr(minhash, "_BATCH_ROWS", 7)
+    monkeypatch.setattr(similar, "_BATCH_ROWS", 11)
+    monkeypatch.setattr(similar, "_PAIRS_AT_ONCE", 3)
+    assert marks(texts) == expected
+    rows = corpus(texts).arrow()
+    for number in range(5):
+        pq.write_table(rows.slice(18 * number, 18), tmp_path / f"part-{number}.parquet")
+    found = duplicates(Corpus.open(tmp_path)).frame().to_pydict()
+    assert dict(zip(found["id"], zip(found["drop_reason"], found["duplicate_of"]))) == expected
+
+
+def test_files_go_to_the_work_folder_and_are_gone_afterwards(tmp_path):
+    assert duplicates(corpus(["a b", "a b"]), workdir=tmp_path).frame().to_pydict()["duplicate_of"] == [None, "d0"]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        duplicates(corpus(["a b"]), workdir=tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"threshold": None}, "give bands and rows"),
+        ({"bands": 14}, "bands=14 and rows=None"),
+        ({"bands": 0, "rows": 8}, "bands=0 and rows=8"),
+        ({"ngram": 0}, "ngram=0"),
+    ],
+)
+def test_bad_bands_and_ngrams_are_named(setting, message):
+    with pytest.raises(ValueError, match=message):
+        duplicates(corpus(["x"]), **setting)

@@ -292,6 +292,11 @@ def on_cluster() -> bool:
     return runners is not None and runners.get_or_infer_runner_type() == "ray"
 
 
+def positions(frame: daft.DataFrame) -> list[str]:
+    """The column to select along with others from a table's frame so that what is made of it can be read by `in_order`."""
+    return [POSITION] if POSITION in frame.column_names else []
+
+
 def in_order(frame: daft.DataFrame, *columns: str) -> Iterator[pa.RecordBatch]:
     """The rows of a table's frame in their order as a stream, without `position`; of some columns, or of all.
 

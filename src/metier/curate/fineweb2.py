@@ -235,16 +235,7 @@ def _sized(corpus: Corpus, seed: int) -> Corpus:
     """The corpus deduplicated, with `minhash_cluster_size`: the document and its copies."""
     if "minhash_cluster_size" in corpus.frame().column_names:
         return corpus
-    unique = duplicates(corpus, threshold=_SIMILARITY, seed=seed)
-    sizes: Counter[str] = Counter()
-    for batch in unique.frame().select("duplicate_of").to_arrow_iter():
-        sizes.update(name for name in batch["duplicate_of"].to_pylist() if name is not None)
-    return map_step(unique, partial(add_sizes, copies=dict(sizes)))
-
-
-def add_sizes(batch: Batch, *, copies: Mapping[str, int]) -> Batch:
-    """Adds `minhash_cluster_size`: 1 and the number of copies by id."""
-    return {"minhash_cluster_size": [1 + copies.get(name, 0) for name in batch["id"]]}
+    return duplicates(corpus, threshold=_SIMILARITY, seed=seed)
 
 
 def _verdicts(judged: Corpus, by: str | None, most: int) -> Verdicts:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metier.artifacts import Corpus, Table
+from metier.artifacts.table import POSITION, in_order
 from metier.method import method
 
 ALL = "all"
@@ -63,11 +64,12 @@ def beancounter(
     if threshold is not None and not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold} is no similarity: give a number above 0 and up to 1, such as 0.8, or null")
     from metier.curate.beancounter.documents import documents
-    from metier.curate.beancounter.stored import stored
     from metier.curate.duplicates import duplicates
+    from metier.engines.data.stored import stored
 
     found = documents(submissions, keep_tables=keep_tables, min_chars=min_chars)
     frame = found.frame()
+    frame = frame.exclude(*[name for name in frame.column_names if name == POSITION])  # from here on by time
     ordered = stored(Corpus(frame.sort([frame["ts_accept"].is_null(), frame["ts_accept"], frame["id"]])), workdir, "documents")
     if threshold is not None:
         ordered = duplicates(ordered, threshold=threshold, seed=seed, workdir=workdir)
@@ -83,7 +85,7 @@ def _forms(corpus: Corpus, seed: int) -> Table:
     frame = frame.where(frame["error"].is_null() & (frame["drop_reason"].is_null() | frame["drop_reason"].is_in([EXACT, NEAR])))
     counts: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))  # form, filing: documents, copies
     num_words: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for batch in frame.select("id", "text", "accession", "form_type", "drop_reason").to_arrow_iter():
+    for batch in in_order(frame, "id", "text", "accession", "form_type", "drop_reason"):
         for row in batch.to_pylist():
             copy, length = row["drop_reason"] is not None, len(words(row["text"]))
             filing = row["accession"] or row["id"].rpartition("#")[0]

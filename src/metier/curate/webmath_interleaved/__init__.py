@@ -106,17 +106,18 @@ def webmath_interleaved(
         workdir: where rows are kept until saved; null makes a folder that lasts as long as the process
     """
     _check(recall_threshold, score_cut, num_rated, punctuation_max, max_repeats, max_per_page)
-    from metier.curate.webmath_interleaved import copies, stored
+    from metier.curate.webmath_interleaved import copies
     from metier.curate.webmath_interleaved.columns import with_columns
     from metier.curate.webmath_interleaved.rules import UNSAFE_WORDS
     from metier.engines.data.step import map_step
+    from metier.engines.data.stored import stored
 
     texts = {
         name: [row["text"] for row in corpus.rows()] for name, corpus in (("positives", positives), ("negatives", negatives))
     }
     first, threshold = _first_classifier(texts["positives"], texts["negatives"], recall_threshold, seed)
     reading = Reading(first, threshold, frozenset(languages if languages is not None else ("eng", "zho")))
-    read = stored.stored(with_columns(pages, partial(read_pages, reading=reading), _PAGE), workdir, "read")
+    read = stored(with_columns(pages, partial(read_pages, reading=reading), _PAGE), workdir, "read")
     reasons = copies.near_copies(read, _SIMILARITY, seed, workdir)
     reasons |= copies.same_address(read, reasons)
     ruled = map_step(
@@ -126,7 +127,7 @@ def webmath_interleaved(
     second = None
     if judge is not None:
         ratings, second = _second_classifier(ruled, judge, subject, score_cut, num_rated, texts["negatives"], seed)
-    scored = stored.stored(with_columns(ruled, partial(rate_quality, classifier=second), _QUALITY), workdir, "scored")
+    scored = stored(with_columns(ruled, partial(rate_quality, classifier=second), _QUALITY), workdir, "scored")
     placed, images = _with_images(scored, max_repeats, max_per_page, blocked)
     return Mined(placed, _stages(scored, threshold, judge is not None), images, Table.from_rows(ratings, ["id", "points"]))
 

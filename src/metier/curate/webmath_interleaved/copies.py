@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metier.artifacts import Batch, Corpus
+from metier.artifacts.table import in_order
 from metier.curate.duplicates import duplicates
 from metier.engines.data.step import map_step
 
@@ -45,7 +46,7 @@ def same_address(corpus: Corpus, passed: dict[str, str]) -> dict[str, str]:
     dates = next((name for name in _DATES if name in frame.column_names), None)
     latest: dict[tuple[str, str], tuple[str, str]] = {}
     reasons: dict[str, str] = {}
-    for batch in frame.select("id", "url", *([dates] if dates is not None else [])).to_arrow_iter():
+    for batch in in_order(frame, "id", "url", *([dates] if dates is not None else [])):
         for row in batch.to_pylist():
             if row["url"] is None or row["id"] in passed:
                 continue

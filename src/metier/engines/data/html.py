@@ -1,4 +1,7 @@
-"""HTML to text: headings, paragraphs, lists, tables and code stay recognisable; menus, scripts and forms' controls go."""
+"""HTML to text: headings, paragraphs, lists, tables and code stay recognisable; menus, scripts and forms' controls go.
+
+For documentation, whole and in Markdown-like form. The article of a crawled page comes from engines/data/extract.py.
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,20 @@
-"""Texts that are nearly the same: MinHash signatures of word 5-grams, candidate pairs from their bands, exact counts to decide.
+"""Which texts of a corpus are nearly the same: candidates from the bands of their fingerprints, exact counts to decide.
 
-Signatures are computed by Daft in one pass (512 bytes a document are held); only the texts of candidate pairs are looked at again.
+Works part by part over files, so that what is in memory is a few numbers a document, whatever the texts' sizes.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metier.engines.data.words import words
+from metier.artifacts.table import in_order, positions
+from metier.engines.data.minhash import NGRAM, Fingerprints, keys_of, prepared
+from metier.engines.data.word_hashes import ngram_hashes, ranges, word_hashes
+from metier.progress import task
 
 if TYPE_CHECKING:
     import daft
@@ -21,202 +24,220 @@ if TYPE_CHECKING:
     from metier.artifacts import Corpus
 
     Ints = npt.NDArray[np.int64]
+    Hashes = npt.NDArray[np.uint64]
+    Bools = npt.NDArray[np.bool_]
 
-NUM_HASHES = 128
-NGRAM = 5
-_BODY_WORDS = 10
-_PAIRS_AT_ONCE = 20_000
+_KEYS_AT_ONCE = 1 << 24  # sorted together: 400 MB
+_PAIRS_AT_ONCE = 1 << 12  # the pair's number takes the upper 12 bits of a shingle
+_SHINGLES_AT_ONCE = 1 << 23
+_PAIR_BITS = np.uint64(52)
+_BATCH_ROWS = 1000
 
 
-def comparable(text: str) -> str:
-    """What of a text is compared: its words in lower case, joined by spaces.
+def equal_groups(keys: Hashes, then: Hashes | None = None, at_once: int = _KEYS_AT_ONCE) -> Iterator[tuple[Ints, Ints]]:
+    """The positions of keys that stand more than once, group by group, and where each group begins among them; in parts.
 
-    A first line that is followed by a blank one is a title; it does not count where ten words or more come after it, since pages
-    that differ in nothing but their title are copies. A text without words is compared as it is.
+    Within a group by the key in `then`, where given, and by position. `keys` may be a mapped file larger than memory: it is read once
+    for each part of about `at_once` keys.
     """
-    title, blank, body = text.strip().partition("\n\n")
-    if blank and "\n" not in title:
-        found = words(body.lower())
-        if len(found) >= _BODY_WORDS:
-            return " ".join(found)
-    return " ".join(words(text.lower())) or text.strip()
+    parts = 1 << max(0, (len(keys) - 1) // at_once).bit_length()
+    for part in range(parts):
+        positions = _positions(keys, part, parts, at_once)
+        here = np.asarray(keys[positions])
+        second = np.asarray(then[positions]) if then is not None else np.zeros(0)
+        order = np.lexsort((second, here)) if then is not None else np.argsort(here, kind="stable")
+        here = here[order]
+        same = here[1:] == here[:-1]
+        inside = np.zeros(len(here), bool)
+        inside[1:] |= same
+        inside[:-1] |= same
+        begins = inside.copy()
+        begins[1:] &= ~same
+        if inside.any():
+            yield positions[order[inside]], np.flatnonzero(begins[inside])
 
 
-@dataclass(frozen=True)
-class Signatures:
-    """Of n documents in order: ids; equal numbers for equal texts (`whole`) and for equal compared parts (`part`); MinHashes (n, 128)."""
-
-    ids: list[str]
-    whole: Ints
-    part: Ints
-    hashes: npt.NDArray[np.uint32]
+def first_of_equals(keys: Hashes) -> Ints:
+    """For each position the first one with the same key."""
+    first = np.arange(len(keys))
+    for order, starts in equal_groups(keys):
+        first[order] = np.repeat(order[starts], np.diff(starts, append=len(order)))
+    return first
 
 
-def signatures(corpus: Corpus, seed: int) -> Signatures:
-    """Of the corpus's kept documents. Raises ValueError where ids are not unique."""
+def candidate_pairs(found: Fingerprints, among: Bools) -> Iterator[Ints]:
+    """Pairs (m, 2) of positions where `among` is true that agree in a band, in parts; a pair may come from several bands.
+
+    Of a group of k that agree, 2k pairs at most stand for all: each with the first, and each with the one before it, in an order that puts
+    those together that agree in the next band, too.
+    """
+    places = np.flatnonzero(among)
+    for band in range(found.banding.bands):
+        keys = np.asarray(found.band(band)[places])
+        following = np.asarray(found.band((band + 1) % found.banding.bands)[places])
+        for order, starts in equal_groups(keys, following):
+            inner = np.ones(len(order), bool)
+            inner[starts] = False
+            first = np.repeat(order[starts], np.diff(starts, append=len(order)))
+            pairs = np.concatenate(
+                [np.stack([np.roll(order, 1)[inner], order[inner]], 1), np.stack([first[inner], order[inner]], 1)]
+            )
+            yield places[pairs[pairs[:, 0] != pairs[:, 1]]]
+
+
+def candidates_across(found: Fingerprints, side: Bools, most: int = 16) -> Ints:
+    """Pairs (i, j) of a document where `side` is true and one where it is false that agree in a band; at most `most` a document and band."""
+    parts = [np.zeros((0, 2), np.int64)]
+    for band in range(found.banding.bands):
+        for order, starts in equal_groups(found.band(band)):
+            group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(order)))
+            here, there = order[side[order]], order[~side[order]]
+            here_group, there_group = group[side[order]], group[~side[order]]
+            low, high = np.searchsorted(there_group, here_group, "left"), np.searchsorted(there_group, here_group, "right")
+            for step in range(most):
+                position = low + step
+                valid = position < high
+                parts.append(np.stack([here[valid], there[position[valid]]], 1))
+    return np.unique(np.concatenate(parts), axis=0)
+
+
+class Shingles:
+    """The distinct word n-grams of some documents of a corpus, as 52-bit hashes in a file.
+
+    `shared` counts those that both of a pair hold, exactly but for hashes that are equal by chance (2^-52 a pair of n-grams).
+    """
+
+    def __init__(self, file: Path, positions: Ints, sizes: Ints) -> None:
+        """`positions` (rising) of the documents in the corpus, and how many shingles each has."""
+        self._file, self._positions, self._sizes = file, positions, sizes
+        self._starts = np.cumsum(sizes) - sizes
+
+    def sizes(self, positions: Ints) -> Ints:
+        """How many shingles the documents at these positions of the corpus have, in the same shape."""
+        return self._sizes[np.searchsorted(self._positions, positions)]
+
+    def shared(self, pairs: Ints) -> Ints:
+        """For each pair (m, 2) of positions in the corpus the number of shingles that both hold."""
+        if len(pairs) == 0:
+            return np.zeros(0, np.int64)
+        rows = np.searchsorted(self._positions, pairs)
+        hashes: Hashes = np.memmap(self._file, np.uint64, "r")
+        total = np.cumsum(self._sizes[rows].sum(axis=1))
+        counts, begin = [], 0
+        while begin < len(pairs):
+            before = total[begin - 1] if begin else 0
+            end = int(np.searchsorted(total, before + _SHINGLES_AT_ONCE, "right"))
+            end = min(max(end, begin + 1), begin + _PAIRS_AT_ONCE)
+            counts.append(self._count(hashes, rows[begin:end]))
+            begin = end
+        return np.concatenate(counts)
+
+    def _count(self, hashes: Hashes, rows: Ints) -> Ints:
+        sizes = self._sizes[rows]
+        numbers = np.repeat(np.arange(len(rows), dtype=np.uint64), sizes.sum(axis=1))
+        both = hashes[ranges(self._starts[rows].ravel(), sizes.ravel())] | (numbers << _PAIR_BITS)
+        both.sort()
+        shared = both[1:][both[1:] == both[:-1]] >> _PAIR_BITS
+        return np.bincount(shared.astype(np.int64), minlength=len(rows)).astype(np.int64)
+
+
+def shingles(corpus: Corpus, found: Fingerprints, needed: Ints, file: Path, *, ngram: int = NGRAM) -> Shingles:
+    """Of the documents at the positions `needed` (rising) of the kept ones: one more pass over the corpus, written to `file`.
+
+    A text of fewer than `ngram` words is one shingle. Raises RuntimeError where the corpus is read in another order than before.
+    """
+    expected = np.asarray(found.id_keys[needed])
+    sizes: list[Ints] = []
+    done = 0
+    with file.open("wb") as sink, task("comparing", total=len(needed), unit="document") as progress:
+        for batch in _shingle_batches(corpus, np.sort(expected), ngram) if len(needed) else ():
+            keys = batch["key"].to_numpy()
+            if not np.array_equal(keys, expected[done : done + len(keys)]):
+                raise RuntimeError(
+                    "the corpus gave its documents in another order than before: save it first, then run this again"
+                )
+            column = batch["shingles"]
+            column.flatten().to_numpy(zero_copy_only=False).tofile(sink)
+            sizes.append(np.diff(column.offsets.to_numpy()).astype(np.int64))
+            done += len(keys)
+            progress.advance(len(keys))
+    if done != len(needed):
+        raise RuntimeError(
+            f"the corpus gave {done} of {len(needed)} documents when read again: save it first, then run this again"
+        )
+    return Shingles(file, needed, np.concatenate(sizes) if sizes else np.zeros(0, np.int64))
+
+
+def _shingle_batches(corpus: Corpus, wanted: Hashes, ngram: int) -> Iterator[pa.RecordBatch]:
+    """Columns key (of the id) and shingles, of the documents whose key is among `wanted` (sorted)."""
+    import daft
+
+    number = daft.DataType.uint64()
+
+    @daft.func.batch(
+        return_dtype=daft.DataType.struct({"key": number, "shingles": daft.DataType.list(number)}),
+        unnest=True,
+        batch_size=_BATCH_ROWS,
+    )
+    def run(ids: daft.Series, texts: daft.Series) -> pa.Array:
+        return _shingle_array(ids.to_pylist(), texts.to_pylist(), wanted, ngram)
+
+    frame = corpus.kept()
+    frame = frame.select(*positions(frame), run(frame["id"], frame["text"]))
+    yield from in_order(frame.where(frame["key"].not_null()))
+
+
+def _shingle_array(ids: list[str], texts: list[str], wanted: Hashes, ngram: int) -> pa.Array:
     import pyarrow as pa
 
-    frame = _comparable_frame(corpus.kept())
-    hashes = frame["part"].minhash(num_hashes=NUM_HASHES, ngram_size=NGRAM, seed=1 + seed % (1 << 31), hash_function="xxhash64")
-    frame = frame.select(frame["id"], frame["whole"], _digest(frame["part"]).alias("part"), hashes.alias("hashes"))
-    table = frame.to_arrow()
-    ids = table["id"].to_pylist()
-    if len(set(ids)) != len(ids):
-        doubled = sorted(ids)[next(i for i, (one, other) in enumerate(zip(sorted(ids), sorted(ids)[1:])) if one == other)]
-        raise ValueError(f"ids are not unique: {doubled!r} stands for two documents; give each its own id")
-    column = table["hashes"].combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    matrix = column.flatten().to_numpy().reshape(len(ids), NUM_HASHES)
-    return Signatures(ids, _numbered(table["whole"]), _numbered(table["part"]), matrix)
+    keys = keys_of(ids)
+    place = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    chosen = wanted[place] == keys
+    hashes, ends = ngram_hashes(*word_hashes([prepared(texts[row])[1] for row in np.flatnonzero(chosen)]), ngram)
+    hashes, sizes = distinct(hashes, ends)
+    lengths = np.zeros(len(ids), np.int64)
+    lengths[chosen] = sizes
+    lists = pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), pa.array(hashes))
+    return pa.StructArray.from_arrays([pa.array(keys, mask=~chosen), lists], ["key", "shingles"])
 
 
-def candidate_pairs(hashes: npt.NDArray[np.uint32], similarity: float) -> Ints:
-    """Pairs (i, j), i < j, of rows that agree in a band: nearly all pairs of a Jaccard similarity from `similarity` on.
-
-    Of a group of k that agree, 2k pairs stand for all: each with the first, and each with the one before it.
-    """
-    found = []
-    for order, starts in _bands(hashes, similarity):
-        lengths = np.diff(np.append(starts, len(order)))
-        first = np.repeat(order[starts], lengths)
-        inner = np.ones(len(order), bool)
-        inner[starts] = False
-        found.append(np.stack([first[inner], order[inner]], 1))
-        before = np.roll(order, 1)
-        found.append(np.stack([before[inner], order[inner]], 1))
-    return _unique_pairs(found)
-
-
-def candidates_across(hashes: npt.NDArray[np.uint32], side: npt.NDArray[np.bool_], similarity: float, most: int = 16) -> Ints:
-    """Pairs (i, j) of a row where `side` is true and one where it is false that agree in a band; at most `most` a row and band."""
-    found = []
-    for order, starts in _bands(hashes, similarity):
-        group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
-        here, there = order[side[order]], order[~side[order]]
-        here_group, there_group = group[side[order]], group[~side[order]]
-        low, high = np.searchsorted(there_group, here_group, "left"), np.searchsorted(there_group, here_group, "right")
-        for step in range(most):
-            position = low + step
-            valid = position < high
-            found.append(np.stack([here[valid], there[position[valid]]], 1))
-    return _unique_pairs(found)
+def distinct(hashes: Hashes, ends: Ints) -> tuple[Hashes, Ints]:
+    """The upper 52 bits of each text's hashes, each once and sorted, text after text; and how many each text has."""
+    sizes = np.diff(ends, prepend=0)
+    found, counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    for begin in range(0, len(sizes), _PAIRS_AT_ONCE):
+        part = sizes[begin : begin + _PAIRS_AT_ONCE]
+        start = ends[begin] - sizes[begin]
+        texts = np.repeat(np.arange(len(part), dtype=np.uint64), part)
+        both = (hashes[start : start + len(texts)] >> np.uint64(12)) | (texts << _PAIR_BITS)
+        both.sort()
+        both = both[np.concatenate([[True], both[1:] != both[:-1]])]
+        counts.append(np.bincount((both >> _PAIR_BITS).astype(np.int64), minlength=len(part)).astype(np.int64))
+        found.append(both & np.uint64((1 << 52) - 1))
+    return np.concatenate(found), np.concatenate(counts)
 
 
-def shared_shingles(corpus: Corpus, pairs: Ints) -> tuple[Ints, Ints]:
-    """For each pair the number of word 5-grams that both texts hold; and for each pair the numbers (of i, of j), shaped (m, 2).
-
-    A text of fewer than five words is one shingle.
-    """
+def joined(first: Ints, pairs: Ints) -> Ints:
+    """The first position of each one's component, once the pairs (m, 2) are connected; `first` says it for before."""
     from scipy import sparse
 
-    if len(pairs) == 0:
-        return np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
-    needed, position = np.unique(pairs, return_inverse=True)
-    position = position.reshape(pairs.shape)
-    shingles = _shingles(corpus, needed)
-    sizes = np.array([len(one) for one in shingles], np.int64)
-    columns = np.unique(np.concatenate(shingles), return_inverse=True)[1]
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    matrix = sparse.csr_matrix((np.ones(len(columns), np.int32), columns, ends))
-    shared = [
-        np.asarray(matrix[part[:, 0]].multiply(matrix[part[:, 1]]).sum(axis=1)).ravel()
-        for part in np.array_split(position, 1 + len(position) // _PAIRS_AT_ONCE)
-    ]
-    return np.concatenate(shared).astype(np.int64), sizes[position]
-
-
-def _comparable_frame(frame: daft.DataFrame) -> daft.DataFrame:
-    """Columns id, whole (a digest of the text's words) and part (its comparable words)."""
-    import daft
-
-    text = daft.DataType.string()
-
-    @daft.func.batch(return_dtype=daft.DataType.struct({"whole": text, "part": text}), unnest=True)
-    def prepared(column: daft.Series) -> pa.Array:
-        import pyarrow as pa
-
-        texts = column.to_pylist()
-        wholes = [_hex(" ".join(words(one.lower())) or one.strip()) for one in texts]
-        parts = [comparable(one) for one in texts]
-        return pa.StructArray.from_arrays(
-            [pa.array(wholes, pa.large_string()), pa.array(parts, pa.large_string())], ["whole", "part"]
-        )
-
-    return frame.select(frame["id"], prepared(frame["text"]))
-
-
-def _digest(column: daft.Expression) -> daft.Expression:
-    import daft
-
-    @daft.func.batch(return_dtype=daft.DataType.string())
-    def digest(values: daft.Series) -> pa.Array:
-        import pyarrow as pa
-
-        return pa.array([_hex(value) for value in values.to_pylist()], pa.large_string())
-
-    return digest(column)
-
-
-def _hex(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _numbered(column: pa.ChunkedArray) -> Ints:
-    return np.unique(np.array(column.to_pylist(), dtype=str), return_inverse=True)[1].astype(np.int64)
-
-
-def _bands(hashes: npt.NDArray[np.uint32], similarity: float) -> list[tuple[Ints, Ints]]:
-    """For each band the rows that agree with another one, group by group in rising order, and where each group begins."""
-    rows = max(
-        (rows for rows in range(1, 17) if 1 - (1 - similarity**rows) ** (NUM_HASHES // rows) >= 0.99),
-        default=1,
-    )
-    bands = []
-    for band in range(NUM_HASHES // rows):
-        keys = np.ascontiguousarray(hashes[:, band * rows : (band + 1) * rows])
-        _, group, count = np.unique(keys.view(f"V{4 * rows}").ravel(), return_inverse=True, return_counts=True)
-        agreeing = np.flatnonzero(count[group] > 1)
-        order = agreeing[np.argsort(group[agreeing], kind="stable")]
-        changes = np.flatnonzero(np.diff(group[order])) + 1
-        bands.append((order, np.concatenate([[0], changes]).astype(np.int64) if len(order) else np.zeros(0, np.int64)))
-    return bands
-
-
-def _unique_pairs(found: list[Ints]) -> Ints:
-    pairs = np.concatenate(found) if found else np.zeros((0, 2), np.int64)
-    return np.unique(pairs, axis=0)
-
-
-def _shingles(corpus: Corpus, needed: Ints) -> list[npt.NDArray[np.uint64]]:
-    """The distinct hashed shingles of the documents at these positions among the kept ones (rising), one pass over the corpus."""
-    vocabulary: dict[str, int] = {}
-    factors = np.random.default_rng(0).integers(0, 1 << 63, NGRAM, np.uint64) | np.uint64(1)
-    result, position = [], 0
-    wanted = iter(needed.tolist())
-    following = next(wanted, None)
-    for batch in _comparable_frame(corpus.kept()).select("part").to_arrow_iter():
-        values = batch["part"]
-        while following is not None and following < position + len(values):
-            text = values[following - position].as_py()
-            numbers = np.array([vocabulary.setdefault(word, len(vocabulary)) for word in text.split(" ")], np.uint64)
-            result.append(np.unique(_ngrams(_mixed(numbers), factors)))
-            following = next(wanted, None)
-        position += len(values)
+    roots, edges = np.unique(first[pairs], return_inverse=True)  # rising, so that the first of a component is its smallest
+    if len(roots) == 0:
+        return first
+    edges = edges.reshape(-1, 2)
+    graph = sparse.coo_matrix((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(roots), len(roots)))
+    _, label = sparse.csgraph.connected_components(graph, directed=False)
+    smallest = roots[np.unique(label, return_index=True)[1]]
+    table = np.arange(len(first))
+    table[roots] = smallest[label]
+    result: Ints = table[first]
     return result
 
 
-def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Splitmix64: neighbouring numbers become unrelated ones."""
-    mixed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
-
-
-def _ngrams(mixed: npt.NDArray[np.uint64], factors: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    n = min(NGRAM, len(mixed))
-    count = len(mixed) - n + 1
-    total = np.zeros(count, np.uint64)
-    for offset in range(n):
-        total += mixed[offset : offset + count] * factors[offset]
-    return total
+def _positions(keys: Hashes, part: int, parts: int, at_once: int) -> Ints:
+    """Where the keys' uppermost bits are `part`, of `parts` (a power of two)."""
+    if parts == 1:
+        return np.arange(len(keys))
+    shift = np.uint64(64 - (parts.bit_length() - 1))
+    pieces = [begin + np.flatnonzero((keys[begin : begin + at_once] >> shift) == part) for begin in range(0, len(keys), at_once)]
+    return np.concatenate(pieces)

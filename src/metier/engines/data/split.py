@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from metier.artifacts import Batch, Corpus
-from metier.engines.data.similar import candidates_across, shared_shingles, signatures
+from metier.engines.data.minhash import banding_for, fingerprint
+from metier.engines.data.similar import candidates_across, shingles
 from metier.engines.data.step import map_step
 from metier.method import method
 
@@ -124,10 +127,11 @@ def _check(names: list[str], held_out: float, by: str | None) -> None:
 
 def _twins(corpus: Corpus, held: set[str], seed: int) -> set[str]:
     """Ids of the held-out documents that stand, for the most part, in a training document."""
-    found = signatures(corpus, seed)
-    side = np.array([name in held for name in found.ids])
-    pairs = candidates_across(found.hashes, side, _CANDIDATE_SIMILARITY)
-    shared, sizes = shared_shingles(corpus, pairs)
-    near = pairs[shared >= _TWIN_SHARE * sizes[:, 0], 0]
-    equal = np.flatnonzero(side & np.isin(found.part, found.part[~side]))
-    return {found.ids[index] for index in np.concatenate([near, equal]).tolist()}
+    with tempfile.TemporaryDirectory(prefix="split-") as folder:
+        found = fingerprint(corpus, banding_for(_CANDIDATE_SIMILARITY), Path(folder), seed=seed)
+        side = np.array([name in held for name in found.ids()])
+        pairs = candidates_across(found, side)
+        hashes = shingles(corpus, found, np.unique(pairs), Path(folder) / "shingles.u64")
+        near = pairs[hashes.shared(pairs) >= _TWIN_SHARE * hashes.sizes(pairs[:, 0]), 0]
+        equal = np.flatnonzero(side & np.isin(found.part, found.part[~side]))
+        return set(found.ids(np.union1d(near, equal)))
