@@ -103,8 +103,6 @@ def examples(count: int) -> list[dict[str, Any]]:
 
 
 def run_metier(job: dict[str, Any]) -> dict[str, Any]:
-    import torch
-
     from metier.artifacts import Model
     from metier.core import host
     from metier.engines.text.chat import tokenize_examples
@@ -113,13 +111,15 @@ def run_metier(job: dict[str, Any]) -> dict[str, Any]:
     model = Model.open(job["model"])
     sequences, too_long = tokenize_examples(iter(job["examples"]), model.tokenizer(), longest=LONGEST)
     assert too_long == 0
-    # The peer sees the rows in this order; the trainer's own shuffling is undone by the same one-epoch order for both.
-    engine.Trainer._get_train_sampler = lambda self, *_: torch.utils.data.SequentialSampler(self.train_dataset)
+
+    def in_turn(step: int) -> range:  # as the peer sees them
+        return range(step * BATCH, min((step + 1) * BATCH, len(sequences)))
+
     workdir = Path(tempfile.mkdtemp())
     schedule = engine.Schedule(epochs=1, rows_per_step=BATCH, learning_rate=LEARNING_RATE, warmup=0.0, shape="constant")
     engine.fit(
         model, [[sequence] for sequence in sequences], [], schedule, adapter=None, precision=job["dtype"], checkpoint_seconds=1e9,
-        seed=0, workdir=workdir, method="benchmark",
+        seed=0, workdir=workdir, method="benchmark", order=in_turn,
     )  # fmt: skip
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     seconds = sum(line["trained"] / line["tokens_per_second"] for line in lines)

@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 
 from metier.artifacts import Corpus, Model
-from metier.engines.text.pack import pack
-from metier.engines.text.sequences import tokenize_texts
+from metier.engines.text.shards import packed_corpus
 from metier.engines.train.adapter import Adapter
-from metier.engines.train.fit import Precision, Schedule, fit
-from metier.engines.train.trainer import Row
+from metier.engines.train.fit import Precision, Schedule, Watch, fit
+from metier.engines.train.objectives import Name, objective_of
+from metier.engines.train.spikes import Spikes
 from metier.method import method
 
 
@@ -30,16 +30,19 @@ def continued(
     batch_tokens: int = 4096,
     warmup: float = 0.05,
     lr_scheduler_type: str = "cosine",
+    objective: Name = "causal",
+    spikes: Spikes | None = None,
     adapter: Adapter | None = None,
     precision: Precision = "auto",
     checkpoint_seconds: float = 120.0,
     seed: int = 0,
     workdir: Path | None = None,
 ) -> Model:
-    """The model after reading the corpus on: next-token loss on every token, documents packed without attending to each other.
+    """The model after reading the corpus on: loss on what the objective predicts, documents packed without attending to each other.
 
     Every weight is trained unless an adapter is given, which is merged at the end. Losses are kept per `source` of the corpus, and
-    measured a few times on `held_out` where it is given. The result has the dtype of `model`.
+    measured a few times on `held_out` where it is given. The result has the dtype of `model`. The corpus is tokenised once, into
+    metier's cache, and read from there row by row.
     Settings:
         epochs: how often the corpus is read, whole or in part; ignored when `tokens` is given
         tokens: how many tokens are read, null for `epochs`; more than the corpus holds means several epochs
@@ -47,7 +50,9 @@ def continued(
         sequence_length: tokens of a row; longer documents are cut into pieces
         batch_tokens: tokens of an optimiser step, rounded to whole rows
         warmup: share of the steps in which the learning rate rises
-        lr_scheduler_type: its course afterwards, by transformers' names (cosine, linear, constant_with_warmup)
+        lr_scheduler_type: its course afterwards: cosine, linear, constant, or wsd (constant, then down over the last fifth)
+        objective: causal predicts each next token; masked (masked_words: whole words) suits BERT's kind, spans T5's
+        spikes: such as {threshold: 10}: where the loss leaps, training goes back and leaves those rows out; null for never
         adapter: a LoRA adapter such as {rank: 64}; null trains every weight
         precision: of the arithmetic; auto is bfloat16 where the machine is fast at it
         checkpoint_seconds: how often the state is saved for a resume; changes nothing in the result
@@ -58,16 +63,11 @@ def continued(
     if batch_tokens < 1:
         raise ValueError(f"batch_tokens={batch_tokens} trains nothing: give at least one row's {length}")
 
-    def rows_of(part: Corpus) -> list[Row]:
-        texts = ((row["text"], row["source"]) for row in part.rows())
-        return list(pack(list(tokenize_texts(texts, tokenizer, longest=length)), sequence_length=length))
-
-    rows = rows_of(corpus)
-    if not rows:
+    rows = packed_corpus(corpus, tokenizer, sequence_length=length)
+    if not len(rows):
         raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
-    held = sum(sequence.num_predicted for row in rows for sequence in row)
     schedule = Schedule(
-        epochs=epochs if tokens is None else tokens / held,
+        epochs=epochs if tokens is None else tokens / rows.num_predicted,
         rows_per_step=max(1, math.ceil(batch_tokens / length)) if len(rows) > 1 else 1,
         learning_rate=learning_rate,
         warmup=warmup,
@@ -76,7 +76,7 @@ def continued(
     return fit(
         model,
         rows,
-        rows_of(held_out) if held_out is not None else [],
+        list(packed_corpus(held_out, tokenizer, sequence_length=length)) if held_out is not None else [],
         schedule,
         adapter=adapter,
         precision=precision,
@@ -84,4 +84,6 @@ def continued(
         seed=seed,
         workdir=workdir,
         method="pretrain.continued",
+        objective=objective_of(objective, tokenizer, seed=seed),
+        watch=Watch(spikes=spikes),
     )

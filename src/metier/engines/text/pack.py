@@ -20,24 +20,27 @@ def pack(sequences: list[TokenSequence], *, sequence_length: int = 1024) -> list
     Settings:
         sequence_length: tokens of a row
     """
+    return [[sequences[index] for index in row] for row in best_fit([len(sequence) for sequence in sequences], sequence_length)]
+
+
+def best_fit(sizes: Sequence[int], room_of_row: int) -> list[list[int]]:
+    """Numbers of the sequences in each row, ascending; `sizes` are their tokens."""
     rows: list[list[int]] = []
     open_rows: list[tuple[int, int]] = []  # (room left, row), sorted
-    for index in sorted(range(len(sequences)), key=lambda index: -len(sequences[index])):
-        size = len(sequences[index])
-        if size > sequence_length:
-            raise ValueError(
-                f"sequence {index} has {size} tokens and a row {sequence_length}: cut it before, or give longer rows"
-            )
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        size = sizes[index]
+        if size > room_of_row:
+            raise ValueError(f"sequence {index} has {size} tokens and a row {room_of_row}: cut it before, or give longer rows")
         position = bisect.bisect_left(open_rows, (size, -1))
         if position < len(open_rows):
             room, row = open_rows.pop(position)
             rows[row].append(index)
         else:
-            room, row = sequence_length, len(rows)
+            room, row = room_of_row, len(rows)
             rows.append([index])
         if room > size:
             bisect.insort(open_rows, (room - size, row))
-    return [[sequences[index] for index in sorted(row)] for row in rows]
+    return [sorted(row) for row in rows]
 
 
 def num_tokens(row: Sequence[TokenSequence]) -> int:

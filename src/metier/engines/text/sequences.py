@@ -47,15 +47,22 @@ def tokenize_texts(
     """
     if longest < 2:
         raise ValueError(f"sequence_length={longest} leaves nothing to predict: give 2 or more")
-    end = tokenizer.eos_token_id
-    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else end
-    if end is None or begin is None:
-        raise ValueError(
-            f"the tokenizer {tokenizer.name_or_path!r} has no EOS token, so documents would run into each other: set one"
-        )
+    begin, end = border_tokens(tokenizer)
     for text, source in texts:
         if not text:
             continue
         ids = [begin, *tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], end]
         for start in range(0, len(ids) - 1, longest - 1):
             yield TokenSequence.of_text(ids[start : start + longest], source)
+
+
+def border_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """What a document begins and ends with: BOS (or EOS where there is none) and EOS; CLS and SEP of tokenizers like BERT's."""
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+    begin = begin if begin is not None else end
+    if end is None or begin is None:
+        raise ValueError(
+            f"the tokenizer {tokenizer.name_or_path!r} has no EOS token, so documents would run into each other: set one"
+        )
+    return int(begin), int(end)

@@ -51,3 +51,7 @@ class Adapter:
                 'many models and runs in chunks here: leave it out, or give ["all-linear"] for all but the head'
             )
         return adapted
+
+    def take_off(self, adapted: PeftModel) -> PreTrainedModel:
+        """The model itself, with the update in its weights."""
+        return adapted.merge_and_unload()  # type: ignore[no-any-return, operator]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import psutil
@@ -13,15 +12,15 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from metier.engines.train.trainer import Row
+    from metier.engines.text.rows import Rows
 
 # On a CPU more save little time, for matrix products are nearly saturated, and cost 3 MB of activations each at 135M. The GPU's is a guess.
 TOKENS_AT_ONCE = {"cpu": 512, "cuda": 8192}
 
 
-def rows_at_once(rows: Sequence[Row], rows_per_step: int, device: str) -> int:
+def rows_at_once(rows: Rows, rows_per_step: int, device: str) -> int:
     """How many rows go through the network together: the most that divide a step and hold TOKENS_AT_ONCE or fewer on average."""
-    mean = sum(len(sequence) for row in rows for sequence in row) / len(rows)
+    mean = rows.num_tokens / len(rows)
     most = TOKENS_AT_ONCE[device]
     fitting = [count for count in range(1, rows_per_step + 1) if rows_per_step % count == 0 and count * mean <= most]
     return max(fitting, default=1)
@@ -41,6 +40,14 @@ def recompute(model: PreTrainedModel) -> None:
     # The first name is the newer one of the same thing; transformers 5 began with the second.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
+
+
+def compile_layers(model: PreTrainedModel) -> None:
+    """Makes torch.compile fuse what a layer does, the same code for all layers; the first steps take a minute longer."""
+    names = set(model._no_split_modules or ())
+    for module in model.modules():
+        if type(module).__name__ in names:
+            module.compile(dynamic=True)
 
 
 def activation_bytes(model: PreTrainedModel) -> int:

@@ -28,16 +28,16 @@ def attend_within_segments(
     cu_seq_lens_q: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention inside each segment. query (1, heads, T, D); key, value (1, key heads, T, D) -> (1, T, heads, D)."""
+    """Attention inside each segment, causal unless the module says otherwise. query (1, heads, T, D); key, value (1, key heads, T, D) -> (1, T, heads, D)."""
     if cu_seq_lens_q is None:
         raise ValueError(f"{NAME} needs cu_seq_lens_q, the borders of the sequences in a row")
-    grouped = query.shape[1] != key.shape[1]
+    grouped, causal = query.shape[1] != key.shape[1], getattr(module, "is_causal", True)
     lengths = cu_seq_lens_q.diff().tolist()
     # split, not slices: the backward pass of a slice fills a whole row of zeros, once for each segment.
     segments = zip(query.split(lengths, dim=2), key.split(lengths, dim=2), value.split(lengths, dim=2), strict=True)
     parts = [
         nn.functional.scaled_dot_product_attention(
-            query_s, key_s, value_s, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=grouped
+            query_s, key_s, value_s, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=grouped
         )
         for query_s, key_s, value_s in segments
     ]
@@ -54,7 +54,9 @@ def use_segments(model: PreTrainedModel) -> str:
     windowed = getattr(model.config, "sliding_window", None) is not None or "sliding_attention" in getattr(
         model.config, "layer_types", []
     )
-    if model.device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None:
+    if model.config.is_encoder_decoder:  # its sequences stand side by side, padded
+        choice = plain_attention(model)
+    elif model.device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None:
         choice = "flash_attention_2"
     elif model.device.type == "cpu" and not windowed and model._supports_attention_backend:
         AttentionInterface.register(NAME, attend_within_segments)
