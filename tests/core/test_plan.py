@@ -111,3 +111,12 @@ class Silent:
 
     def ends(self, stage, folder, facts, reused):
         pass
+
+
+def test_a_model_that_is_asked_may_be_an_endpoint(tmp_path):
+    text = "name: toys\nstages:\n  said: {use: 'toys:asked', model: '%s'}\n"
+    one, other = (planned(text % f"openai://{name}@http://localhost:1/v1", tmp_path)["said"] for name in ("a", "b"))
+    assert one.flows["model"] == "openai://a@http://localhost:1/v1"
+    assert one.key != other.key
+    with pytest.raises(InputError, match=r"written as \$stage, or an endpoint, written as openai://model@base_url"):
+        planned(text % "smollm2", tmp_path)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from metier.artifacts import Batch, Corpus
 from metier.method import method
+from metier.models.language_model import LanguageModel
 
 
 class Halves(NamedTuple):
@@ -81,3 +82,9 @@ def lies(corpus: Corpus) -> Corpus:
 
 def untyped(corpus: Corpus, *, size=3) -> Corpus:
     return corpus
+
+
+@method(claim="asks")
+def asked(model: LanguageModel | None = None) -> dict:
+    """What a model says."""
+    return {"said": model.generate(["one"], max_new_tokens=2)[0].text if model is not None else ""}

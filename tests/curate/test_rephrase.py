@@ -284,3 +284,22 @@ def test_prose_is_told_from_lists_tables_code_and_poems():
     assert not is_prose("| a | b |\n|---|---|\n| 1 | 2 |")
     assert not is_prose("def f(x):\n    return {x: [y_1 for y_1 in x]}\n")
     assert not is_prose("Soft paws at night\na silver light\nthey dream of mice\nand warm delight")
+
+
+def test_a_recipe_may_name_an_endpoint_as_writer(server, tmp_path, monkeypatch):
+    from metier.cli.main import main
+
+    server.script = good
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "one.txt").write_text(TEXT)
+    (tmp_path / "r.yaml").write_text(
+        "name: r\nstages:\n"
+        f"  read: {{use: data.read, source: {tmp_path / 'docs'}}}\n"
+        f"  again: {{use: curate.rephrase, corpus: $read, writer: 'openai://writer@{server.url}', max_passage_tokens: 40}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["metier", "run", "r.yaml"])
+    with pytest.raises(SystemExit, match="^0$"):
+        main()
+    (rewrite,) = [row for row in Corpus.open(tmp_path / "runs" / "r" / "again").rows() if row["text"] != TEXT]
+    assert FIRST_AGAIN in rewrite["text"]

@@ -13,13 +13,17 @@ from pydantic_core import to_jsonable_python
 from metier.artifacts import Model, Report, Table
 from metier.artifacts.files import atomic_write
 from metier.core.recipe import Reference
-from metier.core.signature import Result, accepts, element, is_language_model, is_pretrained
+from metier.core.signature import Result, accepts, asks_a_model, element, is_language_model, is_pretrained
 
 
 def load_flow(value: Any, annotation: Any, results: Mapping[str, Result], folders: Mapping[str, Path]) -> Any:
     """A planned argument (a Reference, a list of them, or a plain value) as the method wants it."""
     if isinstance(value, list):
         return [load_flow(inner, element(annotation), results, folders) for inner in value]
+    if isinstance(value, str) and asks_a_model(annotation):
+        from metier.engines.generate.open import open_language_model
+
+        return open_language_model(value)
     if not isinstance(value, Reference):
         return value
     result, folder = results[value.stage], folders[value.stage]
@@ -51,7 +55,7 @@ def _accepts_plainly(annotation: Any, kind: type) -> bool:
 
 
 def _opened(annotation: Any, model: Model) -> Any:
-    if any(is_language_model(part) for part in (annotation, *typing.get_args(annotation))):
+    if asks_a_model(annotation):
         from metier.engines.generate.open import open_language_model
 
         return open_language_model(model)

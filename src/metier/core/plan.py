@@ -18,6 +18,7 @@ from metier.core.signature import (
     Result,
     Signature,
     accepts,
+    asks_a_model,
     check_value,
     describe,
     element,
@@ -29,6 +30,7 @@ from metier.core.source_version import source_version
 from metier.core.store import Store
 from metier.method import find, record_of
 
+ENDPOINT = "openai://"  # the one kind of model that is asked where it is, and never a stage's result
 State = Literal["done", "resumes", "runs"]
 
 
@@ -177,9 +179,12 @@ def _check_flow(annotation: Any, value: Any, planned: dict[str, PlannedStage], w
         return value
     if value is None and accepts(annotation, None):
         return None
+    if isinstance(value, str) and value.startswith(ENDPOINT) and asks_a_model(annotation):
+        return value
     if takes_artifacts(annotation):
+        remedy = f", or an endpoint, written as {ENDPOINT}model@base_url" if asks_a_model(annotation) else ""
         raise InputError(
-            f"{where}: {name} is {value!r}; it needs the result of a stage ({describe(annotation)}), written as $stage"
+            f"{where}: {name} is {value!r}; it needs the result of a stage ({describe(annotation)}), written as $stage{remedy}"
         )
     return check_value(annotation, value, where=where, name=name)
 

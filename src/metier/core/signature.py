@@ -98,6 +98,11 @@ def is_language_model(annotation: Any) -> bool:
     return getattr(annotation, "__name__", "") == "LanguageModel"
 
 
+def asks_a_model(annotation: Any) -> bool:
+    """Whether some part of the annotation is a LanguageModel, which an endpoint may be as well as a stage's model."""
+    return any(is_language_model(part) for part in (annotation, *typing.get_args(annotation)))
+
+
 def accepts(annotation: Any, produced: type | None) -> bool:
     """Whether a parameter of this annotation can take an artifact of this type; `produced` None is JSON."""
     if typing.get_origin(annotation) in (Union, types.UnionType):
