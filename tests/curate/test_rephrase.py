@@ -299,7 +299,7 @@ def test_a_recipe_may_name_an_endpoint_as_writer(server, tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["metier", "run", "r.yaml"])
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main()
     (rewrite,) = [row for row in Corpus.open(tmp_path / "runs" / "r" / "again").rows() if row["text"] != TEXT]
     assert FIRST_AGAIN in rewrite["text"]
