@@ -7,6 +7,7 @@ the article, is never looked at: benchmarks whose truth was taken from there wou
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any, Literal
 
@@ -85,4 +86,5 @@ def _carefully(source: str) -> str:
         import trafilatura
     except ImportError as error:
         raise ImportError(_WEB) from error
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # a page without text is an answer, and no error of the program
     return trafilatura.extract(source, include_comments=False) or ""
