@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from metier.artifacts import Corpus
+from metier.engines.train.series import members
 from metier.models.source import open_model
 from metier.pretrain.continued import continued
 
@@ -52,3 +53,23 @@ def test_wrong_settings_are_refused(settings, message, tmp_path):
         continued(open_model("tiny"), TEXTS, workdir=tmp_path, **settings)
     with pytest.raises(ValueError, match="holds no text to train on"):
         continued(open_model("tiny"), Corpus.from_rows([]), workdir=tmp_path)
+
+
+def test_a_recipe_keeps_the_checkpoints_that_were_asked_for(tmp_path, monkeypatch):
+    from metier.cli.main import main
+
+    (tmp_path / "docs").mkdir()
+    for row in TEXTS.rows():
+        (tmp_path / "docs" / f"{row['id']}.txt").write_text(row["text"])
+    (tmp_path / "r.yaml").write_text(
+        "name: r\nstages:\n  base: {use: models.load, source: tiny}\n  docs: {use: data.read, source: docs}\n"
+        "  expert: {use: pretrain.continued, model: $base, corpus: $docs, sequence_length: 64, batch_tokens: 256, series: {every: 3}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["metier", "run", "r.yaml"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main()
+    found = list(members(tmp_path / "runs" / "r" / "expert"))
+    last = metrics(tmp_path / "runs" / "r" / "expert")[-1]["step"]
+    assert [member.step for member in found] == sorted({0, last, *range(3, last, 3)})
+    assert found[-1].model.load().num_parameters() == open_model("tiny").load().num_parameters()

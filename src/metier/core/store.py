@@ -14,6 +14,8 @@ from typing import Any, Literal
 from metier.artifacts.files import atomic_write
 from metier.core.errors import InputError, RunError
 
+KEPT = ("metrics.jsonl", "series")  # of what a training leaves in its working folder: its course, and checkpoints to study
+
 
 class Store:
     """Stage results by name and key, below a run folder. Nothing is made before `lock` is entered."""
@@ -66,17 +68,19 @@ class Store:
         if afresh:
             shutil.rmtree(partial, ignore_errors=True)
         (partial / "work").mkdir(parents=True, exist_ok=True)
-        for leftover in partial.iterdir():  # results half saved by an attempt that was killed
-            if leftover.name not in {"work", "log.txt"}:
+        for leftover in list(partial.iterdir()):  # of an attempt that was killed while its results were saved
+            if leftover.name in KEPT:
+                leftover.replace(partial / "work" / leftover.name)
+            elif leftover.name not in {"work", "log.txt"}:
                 _remove(leftover)
         return partial
 
     def finish(self, name: str, key: str, facts: dict[str, Any]) -> Path:
-        """Makes the partial result the result: stage.json is written, the folder is renamed, work/ goes, the name is linked."""
+        """Makes the partial result the result: stage.json is written, the folder is renamed, work/ goes but for KEPT, the name is linked."""
         partial, final = self.partial(name, key), self.path(name, key)
-        metrics = partial / "work" / "metrics.jsonl"
-        if metrics.is_file():
-            metrics.replace(partial / "metrics.jsonl")
+        for kept in KEPT:
+            if (partial / "work" / kept).exists():
+                (partial / "work" / kept).replace(partial / kept)
         atomic_write(partial / "stage.json", json.dumps(facts, indent=1))
         if final.exists():
             old = final.with_name(f"{final.name}.old")

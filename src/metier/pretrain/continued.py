@@ -10,6 +10,7 @@ from metier.engines.text.shards import packed_corpus
 from metier.engines.train.adapter import Adapter
 from metier.engines.train.fit import Precision, Schedule, Watch, fit
 from metier.engines.train.objectives import Name, objective_of
+from metier.engines.train.series import Series
 from metier.engines.train.spikes import Spikes
 from metier.method import method
 
@@ -32,6 +33,7 @@ def continued(
     lr_scheduler_type: str = "cosine",
     objective: Name = "causal",
     spikes: Spikes | None = None,
+    series: Series | None = None,
     adapter: Adapter | None = None,
     precision: Precision = "auto",
     checkpoint_seconds: float = 120.0,
@@ -53,6 +55,7 @@ def continued(
         lr_scheduler_type: its course afterwards: cosine, linear, constant, or wsd (constant, then down over the last fifth)
         objective: causal predicts each next token; masked (masked_words: whole words) suits BERT's kind, spans T5's
         spikes: such as {threshold: 10}: where the loss leaps, training goes back and leaves those rows out; null for never
+        series: checkpoints to keep as models in series/ beside the result, such as {every: 100} or {spaced: 12} (on a logarithmic scale)
         adapter: a LoRA adapter such as {rank: 64}; null trains every weight
         precision: of the arithmetic; auto is bfloat16 where the machine is fast at it
         checkpoint_seconds: how often the state is saved for a resume; changes nothing in the result
@@ -85,5 +88,5 @@ def continued(
         workdir=workdir,
         method="pretrain.continued",
         objective=objective_of(objective, tokenizer, seed=seed),
-        watch=Watch(spikes=spikes),
+        watch=Watch(spikes=spikes, series=series),
     )

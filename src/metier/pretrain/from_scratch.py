@@ -17,6 +17,7 @@ from metier.engines.text.shards import packed_corpus
 from metier.engines.train.fit import Precision, Schedule, Watch, fit
 from metier.engines.train.objectives import Name, objective_of
 from metier.engines.train.processes import gathered
+from metier.engines.train.series import Series
 from metier.engines.train.spikes import Spikes
 from metier.method import method
 
@@ -72,6 +73,7 @@ def from_scratch(
     lr_scheduler_type: str = "cosine",
     weight_decay: float = 0.1,
     spikes: Spikes | None = None,
+    series: Series | None = None,
     precision: Precision = "auto",
     checkpoint_seconds: float = 120.0,
     seed: int = 0,
@@ -96,6 +98,7 @@ def from_scratch(
         lr_scheduler_type: its course afterwards: cosine, linear, constant, or wsd (constant, then down over the last fifth)
         weight_decay: of matrices; biases and norms have none
         spikes: such as {threshold: 10}: where the loss leaps, training goes back and leaves those rows out; null for never
+        series: checkpoints to keep as models in series/ beside the result, such as {every: 100} or {spaced: 12} (on a logarithmic scale)
         precision: of the arithmetic; auto is bfloat16 where the machine is fast at it
         checkpoint_seconds: how often the state is saved for a resume; changes nothing in the result
     """
@@ -140,7 +143,7 @@ def from_scratch(
             workdir=workdir,
             method="pretrain.from_scratch",
             objective=objective_of(objective, words, seed=seed),
-            watch=Watch(spikes=spikes),
+            watch=Watch(spikes=spikes, series=series),
         )
 
 
