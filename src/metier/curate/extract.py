@@ -16,8 +16,10 @@ NO_TEXT = "no text in page"
 
 @method(claim="the article without the site around it, as well as the slow extractors and several times faster")
 def extract(corpus: Corpus, *, how: How = "two_step", formulas: bool = False, code: bool = False) -> Corpus:
-    """The corpus with `text` of each page (rows whose `media_type` is text/html; data.read makes them with html: source) turned from
-    its source into its content, and `media_type` into text/plain; all else, such as `url`, stays.
+    """The corpus with the source of each page turned into the text of its content.
+
+    Pages are the rows whose `media_type` is text/html, as data.read makes them with html: source; it becomes text/plain, and all else,
+    such as `url`, stays.
 
     Pages without text are marked "no text in page" and keep their source, so that one can see why. Rows of other media types and
     those marked before stay as they are. Raises ValueError for a corpus without `media_type`, and for formulas or code by the
