@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -41,11 +42,16 @@ class Model:
         return cls(folder)
 
     def load(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
-        """The model in evaluation mode, in `dtype` (None: as stored). Safetensors only, no remote code."""
-        from transformers import AutoModelForCausalLM
+        """The model in evaluation mode, in `dtype` (None: as stored), of the class its configuration names; a causal model where it
+        names none. Safetensors only, no remote code."""
+        import transformers
 
+        config = self.config()
+        _learn_form(config)
+        named = getattr(transformers, (getattr(config, "architectures", None) or [""])[0], None)
+        with_head = named is not None and named.__name__.endswith(_HEADS)
         with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(
+            model = (named if with_head else transformers.AutoModelForCausalLM).from_pretrained(
                 self.path, dtype=dtype if dtype is not None else "auto", use_safetensors=True, trust_remote_code=False
             )
         return model.eval()
@@ -100,6 +106,16 @@ class Model:
             else:
                 target.symlink_to(file.resolve())
         return type(self)(folder)
+
+
+_HEADS = ("ForMaskedLM", "ForConditionalGeneration", "ForPreTraining")  # other than causal ones, which Auto finds
+
+
+def _learn_form(config: PretrainedConfig) -> None:
+    """Lets transformers know the forms of weights that metier's own surgeries store."""
+    form = getattr(config, "quantization_config", None)
+    if isinstance(form, dict) and form.get("quant_method") == "sparse_low_rank":
+        importlib.import_module("metier.pretrain.sparse_low_rank")  # by name: imports point downwards
 
 
 _BLOCK, _WHOLE = 4 << 10, 1 << 20

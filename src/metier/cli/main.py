@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from metier import __version__
-from metier.cli import chat, compare, doctor, evaluate, init, methods, prove, run
+from metier.cli import chat, compare, doctor, evaluate, init, methods, plan, prove, run
 
 app = typer.Typer(
     name="metier",
@@ -25,6 +25,7 @@ app.command("init", epilog=init.EXAMPLES)(init.init)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
+app.add_typer(plan.app, name="plan")
 app.add_typer(methods.app, name="methods")
 app.command("prove", epilog=prove.EXAMPLES)(prove.prove)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

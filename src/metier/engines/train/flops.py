@@ -120,8 +120,11 @@ def peak_flops(device: torch.device) -> float | None:
     return next((peak for part, peak in PEAKS.items() if part in name), None)
 
 
+_MATRICES = {"Conv1D", "FactoredLinear"}  # transformers' own of GPT-2; that of pretrain.sparse_low_rank, whose product is dense
+
+
 def _is_matrix(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"  # transformers' own, of GPT-2
+    return isinstance(module, nn.Linear) or type(module).__name__ in _MATRICES
 
 
 def _is_cross(name: str) -> bool:
@@ -129,4 +132,5 @@ def _is_cross(name: str) -> bool:
 
 
 def _size(module: nn.Module) -> int:
-    return int(module.weight.numel())  # type: ignore[operator, union-attr]
+    inputs, outputs = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    return int(inputs * outputs) if inputs is not None else int(module.weight.numel())  # type: ignore[operator, union-attr]
