@@ -79,7 +79,7 @@ def sheet_parameters(config: LlamaConfig) -> int:
 def _model_checks(name: str, config: LlamaConfig) -> list[Check]:
     sizes = Sizes.of(config)
     torch.manual_seed(0)
-    network = AutoModelForCausalLM.from_config(copy.deepcopy(config))
+    network = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)
     parameters = sum(weight.numel() for weight in network.parameters())
     ids = torch.randint(config.vocab_size, (2, 40))
     cache = DynamicCache(config=config)
@@ -121,7 +121,7 @@ def _engine_checks(name: str, config: LlamaConfig, kinds: tuple[str, ...] = ("fl
 def engine_saves(config: PretrainedConfig, training: Training) -> int:
     """What autograd keeps in metier's engine for a row of three sequences."""
     torch.manual_seed(0)
-    network: Any = AutoModelForCausalLM.from_config(copy.deepcopy(config)).train()  # its attention is set below
+    network: Any = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32).train()  # its attention is set below
     use_segments(network)
     lose_in_chunks(network)
     adapted = Adapter(rank=training.rank).put_on(network, seed=0) if training.rank is not None else network
