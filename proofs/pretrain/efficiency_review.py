@@ -121,7 +121,9 @@ def _engine_checks(name: str, config: LlamaConfig, kinds: tuple[str, ...] = ("fl
 def engine_saves(config: PretrainedConfig, training: Training) -> int:
     """What autograd keeps in metier's engine for a row of three sequences."""
     torch.manual_seed(0)
-    network: Any = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32).train()  # its attention is set below
+    network: Any = AutoModelForCausalLM.from_config(
+        copy.deepcopy(config), dtype=torch.float32
+    ).train()  # its attention is set below
     use_segments(network)
     lose_in_chunks(network)
     adapted = Adapter(rank=training.rank).put_on(network, seed=0) if training.rank is not None else network

@@ -188,3 +188,13 @@ def test_bad_input_is_refused_before_anything_is_trained(changed, said):
     given = {"corpus": corpus_of(3, 0), "train": corpus_of(6, 1), "test": corpus_of(6, 2)} | changed
     with pytest.raises(ValueError, match=said):
         tiny_models(**given)
+
+
+def test_a_classifier_begins_with_the_encoder_that_was_pretrained(tmp_path):
+    config = BertConfig(vocab_size=512, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+    masked = BertForMaskedLM(config)
+    masked.save_pretrained(tmp_path)
+    loaded = Classes(("a", "b"), seed=0).load(Model.open(tmp_path), torch.float32).state_dict()
+    encoder = {name: weight for name, weight in masked.state_dict().items() if name.startswith("bert.")}
+    assert len(encoder) > 30
+    assert all(torch.equal(loaded[name], weight) for name, weight in encoder.items())
