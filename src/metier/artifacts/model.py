@@ -48,10 +48,10 @@ class Model:
 
         config = self.config()
         _learn_form(config)
-        named = getattr(transformers, (getattr(config, "architectures", None) or [""])[0], None)
-        with_head = named is not None and named.__name__.endswith(_HEADS)
+        name = (getattr(config, "architectures", None) or [""])[0]
+        named = getattr(transformers, name, None) if name.endswith(_HEADS) else None
         with quiet_transformers():
-            model = (named if with_head else transformers.AutoModelForCausalLM).from_pretrained(
+            model = (named or transformers.AutoModelForCausalLM).from_pretrained(
                 self.path, dtype=dtype if dtype is not None else "auto", use_safetensors=True, trust_remote_code=False
             )
         return model.eval()
