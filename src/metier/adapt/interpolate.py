@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
 
 from metier.artifacts import Model
+from metier.artifacts.files import work_folder
 from metier.method import method
 
 
@@ -40,5 +40,5 @@ def interpolate(model: Model, base: Model, *, share: float = 0.5, workdir: Path 
         for name, weight in tuned.named_parameters():  # tied weights once
             if share < 1:
                 weight.copy_(torch.lerp(origin[name].float(), weight.float(), share))
-    folder = workdir if workdir is not None else Path(tempfile.mkdtemp(prefix="metier-interpolate-"))
+    folder = work_folder(workdir, "interpolate")
     return Model.of(tuned, model.tokenizer(), folder / "model", method="adapt.interpolate", share=share, base=str(base.path))

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def work_folder(workdir: Path | None, name: str) -> Path:
+    """Where a method leaves what it makes: `workdir`, or for None a new temporary folder that stays; `name` tells whose it is."""
+    folder = workdir if workdir is not None else Path(tempfile.mkdtemp(prefix=f"metier-{name}-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def passing_folder(workdir: Path | None, name: str) -> Path:
+    """An empty folder for rows on their way: `name` in `workdir`, without what an interrupted call left there; for None a temporary one
+    that lasts as long as the process."""
+    if workdir is None:
+        folder = Path(tempfile.mkdtemp(prefix=f"metier-{name}-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
+    folder = workdir / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:

@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
@@ -69,15 +70,11 @@ class Table:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """The table saved in a folder (or in one Parquet file); its dropped and quarantined rows are not part of it."""
-        import daft
-
         path = Path(path)
-        # Daft reads eight files ahead, all of their rows; with fewer, steps are as fast and memory stays flat.
-        daft.set_execution_config(scantask_max_parallel=max(1, (os.cpu_count() or 1) // 4))
         files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
         if not files or not files[0].is_file():
             raise FileNotFoundError(f"{path} holds no Parquet file")
-        return cls(daft.read_parquet([str(file) for file in files]), path)
+        return cls(read_parquet(files), path)
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Self:
@@ -110,6 +107,11 @@ class Table:
     def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
         """All rows in order, marked ones included, as a stream; of some columns, or of all."""
         return in_order(self._frame, *columns)
+
+    def all_rows(self) -> Iterator[dict[str, Any]]:
+        """All rows one by one, in order, marked ones included, without holding them all."""
+        for batch in self.batches():
+            yield from batch.to_pylist()
 
     def arrow(self) -> pa.Table:
         """The kept rows in memory."""
@@ -287,6 +289,22 @@ def _typed(array: pa.Array) -> pa.Array:
     if pa.types.is_list(array.type) and pa.types.is_null(array.type.value_type):
         return array.cast(pa.large_list(pa.large_string()))
     return array
+
+
+def read_parquet(files: Sequence[Path]) -> daft.DataFrame:
+    """The rows of Parquet files of one schema, in their order, lazily."""
+    _read_few_at_a_time()
+    import daft
+
+    return daft.read_parquet([str(file) for file in files])
+
+
+@cache
+def _read_few_at_a_time() -> None:
+    # Daft reads eight files ahead, all of their rows; with fewer, steps are as fast and memory stays flat.
+    import daft
+
+    daft.set_execution_config(scantask_max_parallel=max(1, (os.cpu_count() or 1) // 4))
 
 
 def on_cluster() -> bool:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from metier.artifacts import Corpus, Model
-from metier.engines.text.shards import packed_corpus
+from metier.engines.text.shards import held_out_rows, lesson
 from metier.engines.train.adapter import Adapter
 from metier.engines.train.fit import Precision, Schedule, Watch, fit
 from metier.engines.train.objectives import Name, objective_of
@@ -66,9 +66,7 @@ def continued(
     if batch_tokens < 1:
         raise ValueError(f"batch_tokens={batch_tokens} trains nothing: give at least one row's {length}")
 
-    rows = packed_corpus(corpus, tokenizer, sequence_length=length)
-    if not len(rows):
-        raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+    rows = lesson(corpus, tokenizer, sequence_length=length)
     schedule = Schedule(
         epochs=epochs if tokens is None else tokens / rows.num_predicted,
         rows_per_step=max(1, math.ceil(batch_tokens / length)) if len(rows) > 1 else 1,
@@ -79,7 +77,7 @@ def continued(
     return fit(
         model,
         rows,
-        list(packed_corpus(held_out, tokenizer, sequence_length=length)) if held_out is not None else [],
+        held_out_rows(held_out, tokenizer, sequence_length=length),
         schedule,
         adapter=adapter,
         precision=precision,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 import yaml
 
 from metier.artifacts import Corpus, Model
-from metier.engines.text.shards import packed_corpus
+from metier.engines.text.shards import held_out_rows, lesson
 from metier.engines.train.fit import Precision, Schedule, Watch, fit
 from metier.engines.train.objectives import Name, objective_of
 from metier.engines.train.processes import gathered
@@ -107,10 +106,7 @@ def from_scratch(
     if batch_tokens < 1:
         raise ValueError(f"batch_tokens={batch_tokens} trains nothing: give at least one row's {sequence_length}")
     with gathered() as processes:
-        if workdir is None:
-            if processes.world > 1:
-                raise ValueError("several processes need one folder to meet in: give workdir")
-            workdir = Path(tempfile.mkdtemp(prefix="metier-pretrain-"))
+        workdir = processes.folder(workdir, "pretrain")
         folder = workdir / "initial"
         if processes.first and not (folder / "metier.json").is_file():  # which is written last
             words = tokenizer.tokenizer() if tokenizer is not None else train_tokenizer(_texts(corpus), vocabulary, objective)
@@ -119,9 +115,7 @@ def from_scratch(
         processes.meet()
         start = Model.open(folder)
         words = start.tokenizer()
-        rows = packed_corpus(corpus, words, sequence_length=sequence_length)
-        if not len(rows):
-            raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+        rows = lesson(corpus, words, sequence_length=sequence_length)
         schedule = Schedule(
             epochs=epochs if tokens is None else tokens / rows.num_predicted,
             rows_per_step=max(1, math.ceil(batch_tokens / sequence_length)),
@@ -134,7 +128,7 @@ def from_scratch(
         return fit(
             start,
             rows,
-            list(packed_corpus(held_out, words, sequence_length=sequence_length)) if held_out is not None else [],
+            held_out_rows(held_out, words, sequence_length=sequence_length),
             schedule,
             adapter=None,
             precision=precision,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from metier.artifacts import Corpus, Model
 from metier.artifacts.files import atomic_write
 from metier.engines.text.rows import Rows
-from metier.engines.text.shards import packed_corpus
+from metier.engines.text.shards import held_out_rows, lesson
 from metier.engines.train.fit import Precision, Schedule, Watch, fit
 from metier.engines.train.flops import Costs
 from metier.engines.train.processes import gathered
@@ -76,10 +75,7 @@ def sparse_then_dense(
     """
     _check(sparsity, pattern, batch_tokens)
     with gathered() as processes:
-        if workdir is None:
-            if processes.world > 1:
-                raise ValueError("several processes need one folder to meet in: give workdir")
-            workdir = Path(tempfile.mkdtemp(prefix="metier-sparse-"))
+        workdir = processes.folder(workdir, "sparse")
         folder = workdir / "initial"
         if processes.first and not (folder / "metier.json").is_file():  # which is written last
             _begin(model, folder, sparsity=sparsity, pattern=pattern, rescale=rescale, seed=seed)
@@ -87,9 +83,7 @@ def sparse_then_dense(
         start = Masked(folder)
         masks = sparse_masks.stored(folder)
         tokenizer = start.tokenizer()
-        rows = packed_corpus(corpus, tokenizer, sequence_length=sequence_length)
-        if not len(rows):
-            raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+        rows = lesson(corpus, tokenizer, sequence_length=sequence_length)
         schedule = Schedule(
             epochs=epochs if tokens is None else tokens / rows.num_predicted,
             rows_per_step=max(1, math.ceil(batch_tokens / sequence_length)),
@@ -100,7 +94,7 @@ def sparse_then_dense(
         trained = fit(
             start,
             rows,
-            list(packed_corpus(held_out, tokenizer, sequence_length=sequence_length)) if held_out is not None else [],
+            held_out_rows(held_out, tokenizer, sequence_length=sequence_length),
             schedule,
             adapter=None,
             precision=precision,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from metier.curate.prox.chunks import numbered
+from metier.engines.generate.synthesis import spaced
 from metier.models.language_model import Message, Prompt
 
 Form = Literal["plain", "chat"]
@@ -120,4 +121,4 @@ def noise_prompt(lines: Sequence[str], start: int, kind: str) -> list[Message]:
 
 def _fenced(text: str) -> str:
     """The text between marks that it can't close itself."""
-    return f"[doc]\n{text.replace('[/doc]', '[ /doc]')}\n[/doc]"
+    return f"[doc]\n{spaced(text, ['[/doc]'])}\n[/doc]"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metier.artifacts import Corpus
+from metier.artifacts.files import passing_folder
+from metier.artifacts.table import read_parquet
 from metier.curate.prox.refine import Refining, Statistics, refine
 from metier.progress import task
 
@@ -22,10 +21,9 @@ _BLOCK = 256  # documents asked about at once
 def refine_corpus(corpus: Corpus, how: Refining, workdir: Path | None) -> tuple[Corpus, Statistics]:
     """All rows in order, with the columns of `prox`, in part-*.parquet of `workdir`/refined (None: a folder that lasts as long as the
     process), and the counts."""
-    import daft
     import pyarrow.parquet as pq
 
-    folder, statistics = _fresh_folder(workdir), Statistics()
+    folder, statistics = passing_folder(workdir, "refined"), Statistics()
     before = corpus.frame().schema().to_pyarrow_schema()
     schema = _schema(before)
     file = folder / "part-00000.parquet"
@@ -33,18 +31,7 @@ def refine_corpus(corpus: Corpus, how: Refining, workdir: Path | None) -> tuple[
         for batch in _blocks(corpus):
             writer.write_batch(_refined(batch, schema, how, statistics))
             progress.advance(batch.num_rows)
-    return Corpus(daft.read_parquet(str(file))), statistics
-
-
-def _fresh_folder(workdir: Path | None) -> Path:
-    if workdir is None:
-        folder = Path(tempfile.mkdtemp(prefix="metier-prox-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return folder
-    folder = workdir / "refined"
-    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted run, whose answers are in the cache
-    folder.mkdir(parents=True)
-    return folder
+    return Corpus(read_parquet([file])), statistics
 
 
 def _added() -> dict[str, pa.DataType]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import shutil
-import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from metier.artifacts import Batch, Corpus
+from metier.artifacts.files import passing_folder
 from metier.engines.data.step import map_step
 from metier.method import method
 from metier.models.language_model import LanguageModel
@@ -104,7 +102,7 @@ def redstone(
         classifiers=train_all(examples.rows(), seed) if examples is not None else {},
     )
     judged = map_step(_prepared(pages, BRANCHES), partial(judge_pages, standards=standards), batch_rows=200)
-    kept = judged.save(_fresh_folder(workdir))
+    kept = judged.save(passing_folder(workdir, "pages"))
     _warn_without_html(kept, HTML)
     curated = Curated(*[_branch(kept, branch, BRANCHES) for branch in BRANCHES])
     if copier is None:
@@ -175,16 +173,6 @@ def _warn_without_html(kept: Corpus, html: str) -> None:
         logger.warning(
             "no page is HTML source (media_type %s): its code and most formulas were lost before; read with html=source", html
         )
-
-
-def _fresh_folder(workdir: Path | None) -> Path:
-    if workdir is None:
-        folder = Path(tempfile.mkdtemp(prefix="metier-redstone-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return folder
-    folder = workdir / "pages"
-    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run has left
-    return folder
 
 
 def _branch(kept: Corpus, branch: str, branches: tuple[str, ...]) -> Corpus:

@@ -93,13 +93,13 @@ def rephrase(
 
     def requests() -> Iterator[tuple[Prompt, int]]:
         nonlocal total
-        for row in track(_rows(corpus), "planning", unit="document"):
+        for row in track(corpus.all_rows(), "planning", unit="document"):
             total += 1
             yield from ((part.prompt, part.expected) for part in jobs.of(row).parts if part.prompt)
 
     account.plan(requests())
     made, tally = list[dict[str, Any]](), _Tally()
-    for block in blocks(track(_rows(corpus), "rewriting", total=total, unit="document")):
+    for block in blocks(track(corpus.all_rows(), "rewriting", total=total, unit="document")):
         work = [jobs.of(row) for row in block]
         answers = iter(account.ask([part.prompt for job in work for part in job.parts if part.prompt]))
         for job in work:
@@ -246,12 +246,6 @@ class _Jobs:
             language = found.label.partition("_")[0] if found.score >= _SURE else None
         prompt = request(source, STYLES[name], language, chat=self.chat)
         return _Part(passage, name, prompt, math.ceil(STYLES[name].expected * passage.tokens))
-
-
-def _rows(corpus: Corpus) -> Iterator[dict[str, Any]]:
-    """All rows, marked ones too."""
-    for batch in corpus.batches():
-        yield from batch.to_pylist()
 
 
 def _level_limits(corpus: Corpus, levels: int, rewrite_levels: list[int] | None) -> list[float] | None:

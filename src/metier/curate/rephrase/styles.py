@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metier.engines.generate.synthesis import spaced
 from metier.models.language_model import Prompt
 
 OPENING, CLOSING = "<rewrite>", "</rewrite>"
@@ -53,6 +54,4 @@ def request(passage: str, style: Style, language: str | None, *, chat: bool) -> 
 
 def fenced(text: str) -> str:
     """The text with a space in every mark that would end it early."""
-    for fence in _FENCES:
-        text = text.replace(fence, f"{fence[0]} {fence[1:]}")
-    return text
+    return spaced(text, _FENCES)

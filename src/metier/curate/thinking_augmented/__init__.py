@@ -98,14 +98,14 @@ def thinking_augmented(
 
     def requests() -> Iterator[tuple[Prompt, int]]:
         nonlocal total
-        for row in track(_rows(corpus), "planning", unit="document"):
+        for row in track(corpus.all_rows(), "planning", unit="document"):
             total += 1
             if prompt := prompt_of(row):
                 yield prompt, min(_EXPECTED, think_tokens)
 
     account.plan(requests())
     made, tally = list[dict[str, Any]](), _Tally()
-    for block in blocks(track(_rows(corpus), "thinking", total=total, unit="document")):
+    for block in blocks(track(corpus.all_rows(), "thinking", total=total, unit="document")):
         prompts = [prompt_of(row) for row in block]
         answers = iter(account.ask([prompt for prompt in prompts if prompt]))
         for row, prompt in zip(block, prompts, strict=True):
@@ -195,9 +195,3 @@ class _Thinking:
         finished = answer if not self.keep_unfinished else Completion(answer.text, answer.num_tokens, error=answer.error)
         wrong = fault(finished, thought, document, self.rules)
         return "wrong sum" if wrong is None and self.check_sums and has_wrong_sum(thought) else wrong
-
-
-def _rows(corpus: Corpus) -> Iterator[dict[str, Any]]:
-    """All rows, marked ones too."""
-    for batch in corpus.batches():
-        yield from batch.to_pylist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -92,7 +91,7 @@ def _page(place: str, source: str, fields: dict[str, Any], wanted: Wanted) -> Do
         return Document(place, source, fields | {"media_type": "text/html"})
     from metier.engines.data.html import html_text
 
-    text = html_text(codecs.BOM_UTF8 + source.encode())  # the mark, since the page's own charset may be another
+    text = html_text(source)
     if text:
         return Document(place, text, fields)
     return Bad(place, "no text: the page holds nothing but markup", snippet(source), fields)

@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from metier.engines.data.content import UnreadableError, as_utf8, decoded
+from metier.engines.data.web_page import DECLARED
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup
@@ -82,11 +83,10 @@ _BLOCKS = frozenset(
         "ul",
     ]
 )
-_CHARSET = re.compile(rb"""<(?:meta\b[^>]*?charset\s*=|\?xml\b[^>]*?encoding\s*=)\s*["']?\s*([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
 
 
-def html_text(content: bytes) -> str:
-    """The text of a page, "" for one without any. Decoded by its byte order mark, its declared charset, or UTF-8.
+def html_text(page: bytes | str) -> str:
+    """The text of a page, "" for one without any. Bytes are decoded by their mark, declared charset, or UTF-8.
 
     The part in <main>, or in the only <article>, is taken where there is one. Headings become "# ...", list items "- ..." or
     "1. ...", table rows "a | b", preformatted blocks fenced code; a page without <h1> begins with its title.
@@ -97,14 +97,14 @@ def html_text(content: bytes) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bs4.XMLParsedAsHTMLWarning)
         warnings.simplefilter("ignore", bs4.MarkupResemblesLocatorWarning)
-        page = bs4.BeautifulSoup(_decoded(content), "html.parser")
-    main = page.find("main") or page.find(None, {"role": "main"})
-    articles = page.find_all("article")
+        soup = bs4.BeautifulSoup(_decoded(page) if isinstance(page, bytes) else page, "html.parser")
+    main = soup.find("main") or soup.find(None, {"role": "main"})
+    articles = soup.find_all("article")
     root = main or (articles[0] if len(articles) == 1 else None)
     text = _text(root, _GONE) if root is not None else ""
     if not text:
-        text = _text(page.body or page, _GONE | _FRAME)
-    title = _title(page)
+        text = _text(soup.body or soup, _GONE | _FRAME)
+    title = _title(soup)
     return f"# {title}\n\n{text}" if title and text and not re.search(r"^# ", text, re.MULTILINE) else text
 
 
@@ -112,7 +112,7 @@ def _decoded(content: bytes) -> str:
     unmarked = b"".join(as_utf8(iter([content])))
     if unmarked is not content and unmarked != content:
         return decoded(unmarked)
-    declared = _CHARSET.search(content[:4096])
+    declared = DECLARED.search(content[:4096])
     charset = declared[1].decode().lower() if declared is not None else "utf-8"
     if charset in ("iso-8859-1", "latin-1", "latin1", "ascii", "us-ascii"):
         charset = "cp1252"  # as browsers do

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from metier.artifacts import Corpus, Funnel
+from metier.artifacts.files import passing_folder
+from metier.artifacts.table import read_parquet
 from metier.engines.data.files import FORMATS, find_files
 from metier.engines.data.formats import Bad, Wanted, documents
 from metier.engines.data.parts import FIXED, PartsWriter
@@ -92,7 +91,7 @@ def read(
         raise ValueError("source=[] names nothing to read: give a folder, a file, a glob or a URL")
     files = [one for one in sources if one != STDLIB]
     found = find_files(files[0] if len(files) == 1 else files) if files else []
-    folder = _fresh_folder(workdir)
+    folder = passing_folder(workdir, "read")
     writer = PartsWriter(folder)
     count = 0
     rows = _stdlib_rows() if STDLIB in sources else iter(())
@@ -101,21 +100,10 @@ def read(
         count += row["error"] is None
         if count == limit:
             break
-    corpus = _with_ids(Corpus(_frame(writer.close())), id_column)
+    corpus = _with_ids(Corpus(read_parquet(writer.close())), id_column)
     if count == 0:
         raise ValueError(_nothing_readable(source, corpus, text_column))
     return corpus
-
-
-def _fresh_folder(workdir: Path | None) -> Path:
-    if workdir is None:
-        folder = Path(tempfile.mkdtemp(prefix="metier-read-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return folder
-    folder = workdir / "read"
-    shutil.rmtree(folder, ignore_errors=True)  # parts of an interrupted reading
-    folder.mkdir(parents=True)
-    return folder
 
 
 Rows = Iterator[tuple[dict[str, str | None], dict[str, Any]]]
@@ -162,12 +150,6 @@ def _column(name: str) -> str:
     """What a column of the input is called in the corpus."""
     name = str(name).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0") or "unnamed"
     return f"input_{name}" if name in _RESERVED else name
-
-
-def _frame(parts: list[Path]) -> Any:
-    import daft
-
-    return daft.read_parquet([str(part) for part in parts])
 
 
 def _with_ids(corpus: Corpus, id_column: str) -> Corpus:

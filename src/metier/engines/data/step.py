@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from metier.artifacts import Batch, Table
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 AnyTable = TypeVar("AnyTable", bound=Table)
 
 
-def map_step(table: AnyTable, step: Callable[[Batch], Batch], batch_rows: int = 1000) -> AnyTable:
+def map_step(
+    table: AnyTable, step: Callable[[Batch], Batch], batch_rows: int = 1000, *, types: Mapping[str, pa.DataType] | None = None
+) -> AnyTable:
     """The table with `step` applied to every batch of at most `batch_rows` rows; nothing runs over all rows before they are asked for.
 
     The step gets all columns, among them `drop_reason` (added, all None, where the table had none), and gives back columns of the
     same length: changed, filled or added ones; a column it leaves out stays as it was. Rows that could not be read (`error` is
     set) are not shown to it; their new columns are null. It must not depend on how rows are batched, and must pickle.
 
-    The types of the columns come from a trial on the first batch; a column that holds only None there is a string column.
+    The types of the columns come from a trial on the first batch; a column that holds only None there is a string column. `types` gives
+    them where no trial can tell (lists with empty places), for all columns that the step gives, and there is no trial then.
     Raises ValueError where the step gives columns of another length, or (later, when rows are asked for) of another type.
     """
     import daft
@@ -30,7 +33,7 @@ def map_step(table: AnyTable, step: Callable[[Batch], Batch], batch_rows: int = 
     if "drop_reason" not in frame.column_names:
         frame = frame.with_column("drop_reason", daft.lit(None).cast(daft.DataType.string()))
     names = frame.column_names
-    schema = _schema_after(frame, step, batch_rows)
+    schema = _schema_with(frame, types) if types is not None else _schema_after(frame, step, batch_rows)
 
     @daft.func.batch(return_dtype=daft.DataType.from_arrow_type(_struct(schema)), batch_size=batch_rows, unnest=True)
     def run(*columns: daft.Series) -> pa.Array:
@@ -42,6 +45,12 @@ def map_step(table: AnyTable, step: Callable[[Batch], Batch], batch_rows: int = 
         return pa.StructArray.from_arrays(arrays, fields=list(schema))
 
     return type(table)(frame.select(run(*[frame[name] for name in names])))
+
+
+def _schema_with(frame: daft.DataFrame, types: Mapping[str, pa.DataType]) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema({field.name: field.type for field in frame.schema().to_pyarrow_schema()} | dict(types))
 
 
 def _schema_after(frame: daft.DataFrame, step: Callable[[Batch], Batch], batch_rows: int) -> pa.Schema:

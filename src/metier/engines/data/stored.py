@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from pathlib import Path
 
 from metier.artifacts import Corpus
-from metier.artifacts.table import POSITION, on_cluster
+from metier.artifacts.files import passing_folder
+from metier.artifacts.table import POSITION, on_cluster, read_parquet
 
 
 def stored(corpus: Corpus, workdir: Path | None, name: str) -> Corpus:
-    """The same rows, marked ones too, read from NAME.parquet in `workdir`, or in a folder that lasts as long as the process."""
-    import daft
+    """The same rows, marked ones too, read from the folder `name` of `workdir`, or from one that lasts as long as the process."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder = workdir
-    if folder is None:
-        folder = Path(tempfile.mkdtemp(prefix="metier-stored-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}.parquet"
+    file = passing_folder(workdir, name) / "part-00000.parquet"
     schema = corpus.frame().schema().to_pyarrow_schema()
     names = [name for name in schema.names if name != POSITION]
     schema = pa.schema([schema.field(name) for name in names] + ([pa.field(POSITION, pa.int64())] if on_cluster() else []))
@@ -34,4 +26,4 @@ def stored(corpus: Corpus, workdir: Path | None, name: str) -> Corpus:
                 columns.append(pa.array(range(count, count + batch.num_rows), pa.int64()))
             count += batch.num_rows
             writer.write_batch(pa.record_batch(columns, schema=schema))
-    return Corpus(daft.read_parquet(str(file)))
+    return Corpus(read_parquet([file]))

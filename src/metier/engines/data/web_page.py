@@ -19,7 +19,7 @@ _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? +(\d{3})[^\r\n]*")
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _PARAMETER = re.compile(r"""charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
-_DECLARED = re.compile(rb"""<(?:meta\b[^>]*?charset\s*=|\?xml\b[^>]*?encoding\s*=)\s*["']?\s*([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
+DECLARED = re.compile(rb"""<(?:meta\b[^>]*?charset\s*=|\?xml\b[^>]*?encoding\s*=)\s*["']?\s*([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
 _NO_CHARSETS = {"unicode_escape", "raw_unicode_escape", "idna", "punycode", "utf-7", "undefined"}  # Python's own, and unsafe ones
 _PIECE = 1 << 14
 
@@ -185,7 +185,7 @@ def page_source(content: bytes, charset: str | None = None, *, guess: bool = Tru
     unmarked = b"".join(as_utf8(iter([content])))
     if unmarked != content:
         return decoded(unmarked)
-    found = _DECLARED.search(content[:4096])
+    found = DECLARED.search(content[:4096])
     named = charset or (found[1].decode().lower() if found is not None else "utf-8")
     if charset is not None and charset.startswith(("utf-16", "utf-32")):
         return _in_utf_16(content, charset)
@@ -207,7 +207,7 @@ def page_source(content: bytes, charset: str | None = None, *, guess: bool = Tru
 
 def _in_utf_16(content: bytes, charset: str) -> str:
     try:
-        return content.decode(charset)
+        return decoded(content.decode(charset).encode())  # without NULs
     except UnicodeError as error:
         raise UnreadableError(f"not {charset.upper()}: {error}", content) from error
 

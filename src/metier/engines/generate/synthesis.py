@@ -25,6 +25,13 @@ _LONGEST_TOKEN = 16  # characters: no further is a beginning looked for
 logger = logging.getLogger(__name__)
 
 
+def spaced(text: str, marks: Iterable[str]) -> str:
+    """The text with a space in every mark, which a prompt puts around it, that would end it early."""
+    for mark in marks:
+        text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+    return text
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a writer's answers may cost, those included that the cache still knows from an earlier run.

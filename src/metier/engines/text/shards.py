@@ -56,6 +56,19 @@ def packed_corpus(
     return PackedRows(store, rows)
 
 
+def lesson(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, sequence_length: int) -> PackedRows:
+    """`packed_corpus` to train on. Raises ValueError for a corpus without text."""
+    rows = packed_corpus(corpus, tokenizer, sequence_length=sequence_length)
+    if not len(rows):
+        raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+    return rows
+
+
+def held_out_rows(corpus: Corpus | None, tokenizer: PreTrainedTokenizerBase, *, sequence_length: int) -> list[Row]:
+    """`packed_corpus` to measure on, in memory; [] for None."""
+    return list(packed_corpus(corpus, tokenizer, sequence_length=sequence_length)) if corpus is not None else []
+
+
 def tokenized(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, folder: Path | None = None) -> Path:
     """The folder of the corpus's tokens, made where it is not there yet. Its name is the hash of the texts and the tokenizer."""
     store = (folder if folder is not None else cache_folder() / "tokens") / content_key(corpus, tokenizer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -81,7 +80,7 @@ def fit(
     objective, watch = objective or Causal(), watch or Watch()
     steps = schedule.num_steps(len(listed))
     with gathered() as processes, task("training", total=steps, unit="step") as progress:
-        workdir = _shared(workdir, processes)
+        workdir = processes.folder(workdir, "fit")
         dtype = resolve_dtype(precision, processes.device)
         network = _prepared(model, objective, listed[0], listed.sources, adapter, processes.device, seed)
         per_process = -(-min(schedule.rows_per_step, len(listed)) // processes.world)
@@ -142,14 +141,6 @@ def fit(
             precision=str(dtype).removeprefix("torch."),
             peak_memory_bytes=peak_memory_bytes(),
         )
-
-
-def _shared(workdir: Path | None, processes: Processes) -> Path:
-    if workdir is None and processes.world > 1:
-        raise ValueError("several processes need one folder to meet in: give workdir")
-    folder = workdir if workdir is not None else Path(tempfile.mkdtemp(prefix="metier-fit-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _prepared(

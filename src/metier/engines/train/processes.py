@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from metier.artifacts.files import work_folder
 from metier.models.precision import best_device
 
 QUIET = 20  # hundredths of a second at the end
@@ -48,6 +50,12 @@ class Processes:
         """Waits until all are here."""
         if self.world > 1:
             torch.distributed.barrier()  # which holds no tensor of Python's: see `gathered`
+
+    def folder(self, workdir: Path | None, name: str) -> Path:
+        """Where all of them work. Raises ValueError without `workdir` where there are several: each would make its own."""
+        if workdir is None and self.world > 1:
+            raise ValueError("several processes need one folder to meet in: give workdir")
+        return work_folder(workdir, name)
 
     def most(self, number: int) -> int:
         """The largest of all processes' numbers."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import math
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metier.artifacts import Corpus, Items, Model, Table
+from metier.artifacts.files import work_folder
 from metier.engines.generate.open import open_language_model
-from metier.engines.text.shards import packed_corpus
+from metier.engines.text.shards import held_out_rows, lesson
 from metier.engines.train.fit import Precision, Schedule, Watch, fit
 from metier.engines.train.series import FOLDER, Member, Series, members
 from metier.method import method
@@ -73,15 +73,13 @@ def followed(
     if checkpoints < 2:
         raise ValueError(f"checkpoints={checkpoints} show no course: give 2 or more")
     rows_asked = _check(items)
-    folder = workdir if workdir is not None else Path(tempfile.mkdtemp(prefix="metier-followed-"))
-    rows = packed_corpus(corpus, model.tokenizer(), sequence_length=sequence_length)
-    if not len(rows):
-        raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+    folder = work_folder(workdir, "followed")
+    rows = lesson(corpus, model.tokenizer(), sequence_length=sequence_length)
     kept = Series(every=max(1, math.ceil(steps / max(1, checkpoints // 2))), spaced=checkpoints - checkpoints // 2)
     trained = fit(
         model,
         rows,
-        list(packed_corpus(held_out, model.tokenizer(), sequence_length=sequence_length)) if held_out is not None else [],
+        held_out_rows(held_out, model.tokenizer(), sequence_length=sequence_length),
         Schedule(1, max(1, math.ceil(batch_tokens / sequence_length)), learning_rate, shape=lr_scheduler_type, steps=steps),
         adapter=None,
         precision=precision,

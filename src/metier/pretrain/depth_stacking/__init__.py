@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from metier.artifacts import Model
+from metier.artifacts.files import work_folder
 from metier.method import method
 
 
@@ -48,6 +48,6 @@ def depth_stacking(
     depth = network.config.get_text_config().num_hidden_layers
     layers = arrangement(depth, growth * depth, order) if isinstance(order, str) else order
     grown = stacked(network, layers, noise=noise, seed=seed)
-    folder = workdir if workdir is not None else Path(tempfile.mkdtemp(prefix="metier-stack-"))
+    folder = work_folder(workdir, "stack")
     facts = {"base": model.facts.get("source", str(model.path)), "order": layers, "connection_rate": connection_rate(layers)}
     return Model.of(grown, model.tokenizer(), folder / "model", method="pretrain.depth_stacking", **facts)

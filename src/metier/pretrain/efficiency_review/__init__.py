@@ -73,10 +73,8 @@ def _documents(corpus: Corpus | None, model: Model, length: int) -> tuple[float,
     """The mean over tokens of their piece's length, of up to 2,000 rows; all predicted tokens; and the places for tokens in all rows."""
     if corpus is None:
         return min(DOCUMENT_TOKENS, float(length)), 0, 0
-    from metier.engines.text.shards import packed_corpus
+    from metier.engines.text.shards import lesson
 
-    rows = packed_corpus(corpus, model.tokenizer(), sequence_length=length)
-    if not len(rows):
-        raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+    rows = lesson(corpus, model.tokenizer(), sequence_length=length)
     sizes = [len(sequence) for number in range(0, len(rows), max(1, len(rows) // 2000)) for sequence in rows[number]]
     return sum(size * size for size in sizes) / sum(sizes), rows.num_predicted, len(rows) * length

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import random
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from metier.artifacts import Corpus, Model, Table
+from metier.artifacts.files import work_folder
 from metier.method import method
 from metier.pretrain.factual_acquisition.results import Findings
 
@@ -88,7 +88,7 @@ def factual_acquisition(
         checkpoint_seconds: how often the state is saved for a resume; changes nothing in the result
     """
     from metier.engines.text.sequences import tokenize_texts
-    from metier.engines.text.shards import packed_corpus
+    from metier.engines.text.shards import lesson
     from metier.engines.train.fit import Schedule, Watch, fit
     from metier.engines.train.schedule import Order
     from metier.pretrain.factual_acquisition.injection import inject
@@ -96,7 +96,7 @@ def factual_acquisition(
     from metier.pretrain.factual_acquisition.probes import probes_of
 
     _check(arms, interval, injections, window, burn_in, after, every, batch_tokens)
-    folder = workdir if workdir is not None else Path(tempfile.mkdtemp(prefix="metier-facts-"))
+    folder = work_folder(workdir, "facts")
     members = _drawn(list(facts.rows()), arms, injections, seed)
     _check_apart(corpus, members)
     asked = [(arm, probe) for arm, row in members for probe in probes_of(row)]
@@ -105,9 +105,7 @@ def factual_acquisition(
             f"fact {silent[0]!r} has no probe, and no sentence to make one of: give columns depths, contexts, targets"
         )
     tokenizer = model.tokenizer()
-    rows = [list(row) for row in packed_corpus(corpus, tokenizer, sequence_length=sequence_length)]
-    if not rows:
-        raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+    rows = [list(row) for row in lesson(corpus, tokenizer, sequence_length=sequence_length)]
     encounters = [burn_in + interval * number for number in range(injections)]
     documents = {
         step: [_whole(tokenize_texts([(text, arm)], tokenizer, longest=10**9)) for arm, text in _texts(members, number)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -105,9 +104,7 @@ def human_preferences(
     trained_on = _objective(objective, scores, limit, alpha, beta)
     unseen = _documents(held_out) if held_out is not None else []
     with gathered() as processes:
-        if workdir is None and processes.world > 1:
-            raise ValueError("several processes need one folder to meet in: give workdir")
-        workdir, tags = workdir or Path(tempfile.mkdtemp(prefix="metier-preferences-")), None
+        workdir, tags = processes.folder(workdir, "preferences"), None
         if objective == "conditional":
             model, tags = _with_tags(model, limit, 0.01 if drop is None else drop, seed, workdir / "tagged", processes)
         return _fit(

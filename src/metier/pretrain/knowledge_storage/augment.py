@@ -11,7 +11,7 @@ from typing import Any
 
 from metier.artifacts import Corpus, Model, Table
 from metier.engines.generate.backend import Sampling
-from metier.engines.generate.synthesis import Account, Budget, token_counter
+from metier.engines.generate.synthesis import Account, Budget, spaced, token_counter
 from metier.engines.generate.verify import Rules, core, fault
 from metier.method import method
 from metier.models.language_model import LanguageModel, Message
@@ -164,6 +164,4 @@ def _told(rows: Sequence[Mapping[str, Any]], facts: Table) -> dict[str, list[str
 
 
 def _fenced(text: str) -> str:
-    for fence in ("<passage>", "</passage>", OPENING, CLOSING):
-        text = text.replace(fence, f"{fence[0]} {fence[1:]}")
-    return text
+    return spaced(text, ("<passage>", "</passage>", OPENING, CLOSING))

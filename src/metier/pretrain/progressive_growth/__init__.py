@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from metier.artifacts import Model
+from metier.artifacts.files import work_folder
 from metier.method import method
 
 
@@ -53,6 +53,6 @@ def progressive_growth(
     before = Sizes.of(network.config)
     after = before.grown(layers, hidden_size, intermediate_size, heads, kv_heads)
     larger = grown(network, after, place=place, seed=seed)
-    folder = workdir if workdir is not None else Path(tempfile.mkdtemp(prefix="metier-grow-"))
+    folder = work_folder(workdir, "grow")
     facts = {"base": model.facts.get("source", str(model.path)), "before": asdict(before), "after": asdict(after)}
     return Model.of(larger, model.tokenizer(), folder / "model", method="pretrain.progressive_growth", **facts)

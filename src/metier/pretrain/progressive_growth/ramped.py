@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from metier.artifacts import Corpus, Model
-from metier.engines.text.shards import packed_corpus
+from metier.artifacts.files import work_folder
+from metier.engines.text.shards import held_out_rows, lesson
 from metier.engines.train.fit import Precision, Schedule, Watch, fit
 from metier.engines.train.trainer import Step
 from metier.method import method
@@ -74,20 +74,18 @@ def ramped(
     tokenizer = model.tokenizer()
     before = Sizes.of(model.config())
     after = before.grown(layers, hidden_size, intermediate_size, heads, kv_heads)
-    rows = packed_corpus(corpus, tokenizer, sequence_length=sequence_length)
-    if not len(rows):
-        raise ValueError("the corpus holds no text to train on: look at the counts of the stages before")
+    rows = lesson(corpus, tokenizer, sequence_length=sequence_length)
     schedule = Schedule(tokens / rows.num_predicted, max(1, math.ceil(batch_tokens / sequence_length)), learning_rate, final=0.1)
     steps = schedule.num_steps(len(rows))
     if not 1 <= ramp_steps <= steps:
         raise ValueError(f"ramp_steps={ramp_steps} of a training of {steps}: give 1 up to that, so that the masks reach 1")
-    folder = workdir if workdir is not None else Path(mkdtemp(prefix="metier-ramp-"))
+    folder = work_folder(workdir, "ramp")
     network = enlarged(model.load(torch.float32), after, place=place, seed=seed, silent=False)
     ramp = Ramp(before, after, new_layers(before.layers, after.layers, place)[1], ramp_steps)
     return fit(
         Model.of(network, tokenizer, folder / "initial"),
         rows,
-        list(packed_corpus(held_out, tokenizer, sequence_length=sequence_length)) if held_out is not None else [],
+        held_out_rows(held_out, tokenizer, sequence_length=sequence_length),
         schedule,
         adapter=ramp,
         precision=precision,

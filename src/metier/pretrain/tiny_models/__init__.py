@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from metier.artifacts import Corpus, Model
+from metier.artifacts.files import work_folder
 from metier.method import method
 from metier.pretrain.tiny_models.results import Arm, Findings
 
@@ -77,7 +77,7 @@ def tiny_models(
 
     training, testing = list(train.rows()), list(test.rows())
     counts = _check(training, testing, label, members, epochs, layers)
-    folder = workdir if workdir is not None else Path(tempfile.mkdtemp(prefix="metier-tiny-"))
+    folder = work_folder(workdir, "tiny")
     sizes = [Size(layers=count, hidden_size=hidden_size, heads=heads) for count in layers]
     bench = Bench(corpus, training, testing, label, list(counts), epochs, learning_rate, vocabulary, sequence_length, folder)
     deep = bench.pretrained("deep", sizes[0], seed, None)

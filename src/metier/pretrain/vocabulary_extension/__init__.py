@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metier.artifacts import Corpus, Model
+from metier.artifacts.files import work_folder
 from metier.method import method
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def vocabulary_extension(
             f"no pair of tokens stands {min_count} times in the corpus and may be merged: its texts are too few, or all of its pairs are in "
             "protected texts (without them: in ASCII)"
         )
-    folder = (workdir or Path(tempfile.mkdtemp(prefix="metier-vocabulary-"))) / "model"
+    folder = work_folder(workdir, "vocabulary") / "model"
     grown = extended(tokenizer, merges, folder)
     facts: dict[str, Any] = _compared(tokenizer, grown, corpus, protected)
     grow(network, [merge.pieces for merge in merges], first, init=init, noise=noise, seed=seed)

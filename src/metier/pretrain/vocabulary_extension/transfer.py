@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from scipy import optimize
 
 from metier.artifacts import Corpus, Model
+from metier.artifacts.files import work_folder
 from metier.engines.text.pack import pack
 from metier.engines.text.sequences import tokenize_texts
 from metier.engines.train.fit import Precision, Schedule, Watch, fit
@@ -125,7 +125,7 @@ def transfer(
     texts = _texts(corpus, "corpus")
     mixed = _mixed(texts, _texts(replay, "replay") if replay is not None else [], replay_share, seed)
     unseen = {TARGET: _texts(held_out, "held_out")} | ({OLD: _texts(old, "old")} if old is not None else {})
-    folder = workdir or Path(tempfile.mkdtemp(prefix="metier-transfer-"))
+    folder = work_folder(workdir, "transfer")
     arms: dict[str, Arm] = {}
     for name, one in {"as it is": model, "extended": extended}.items():
         if one is None:
