@@ -68,10 +68,10 @@ def steps(corpus: Corpus, *, total: int = 20, fail_at: int = -1, error: str = ""
                     "value": ValueError("a bad value"),
                     "key": KeyboardInterrupt(),
                 }.get(error, RuntimeError("broken"))
-            metrics.write(json.dumps({"step": step}) + "\n")
-            metrics.flush()
             state.with_suffix(".new").write_text(json.dumps([step, value]))
             state.with_suffix(".new").replace(state)
+            metrics.write(json.dumps({"step": step}) + "\n")
+            metrics.flush()
             time.sleep(0.01)
     return {"sum": value}
 
